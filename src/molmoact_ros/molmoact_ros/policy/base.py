@@ -1,0 +1,58 @@
+"""The seam between robot and policy: an observation goes in, a thought comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmoact_ros.geometry import Camera, Pose
+from molmoact_ros.reasoning.thought import Thought
+
+
+class PolicyError(RuntimeError):
+    """The policy could not think at all; the message says what to do. The arm holds."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot saw at ``stamp`` (seconds, of the first image).
+
+    images: RGB uint8 [H, W, 3]; first the external camera, then the wrist camera.
+    depth: metres float32 [H, W] registered to images[0], 0 where unknown; or None.
+    camera: intrinsics of images[0] and its pose in the base frame; or None when not calibrated.
+    ee_pose: measured tool centre (fr3_hand_tcp) in the base frame at ``stamp``.
+    target_pose: the pose commanded at ``stamp``; deltas of the chunk are applied to it.
+    gripper_width: metres between the fingers.
+    Model policies use images and instruction only; geometry is for the scripted expert.
+    """
+
+    stamp: float
+    images: tuple[NDArray[np.uint8], ...]
+    instruction: str
+    depth: NDArray[np.float32] | None = None
+    camera: Camera | None = None
+    ee_pose: Pose | None = None
+    target_pose: Pose | None = None
+    gripper_width: float | None = None
+    steering: NDArray[np.float32] | None = None
+
+
+class Policy(Protocol):
+    """Call order: ``reset`` when a goal starts, then ``think`` again and again, one thread."""
+
+    @property
+    def description(self) -> str:
+        """Model name and revision, and in plain words where its weights come from."""
+        ...
+
+    def reset(self, instruction: str) -> None:
+        """Forget the last episode. Raises PolicyError when the instruction cannot be served."""
+        ...
+
+    def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
+        """One thought. Raises ThoughtRefused (bad answer) or PolicyError (cannot think)."""
+        ...
