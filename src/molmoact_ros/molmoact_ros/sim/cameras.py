@@ -74,8 +74,8 @@ EXTERNAL = CameraSetup(
     name="external",
     frame_id="external_color_optical_frame",
     mount="base",
-    position=(1.12, 0.52, 0.66),
-    target=(0.38, 0.0, 0.13),
+    position=(1.24, 0.46, 0.76),
+    target=(0.42, 0.0, 0.14),
     up=(0.0, 0.0, 1.0),
     fovy=42.6,
 )
@@ -84,8 +84,8 @@ WRIST = CameraSetup(
     name="wrist",
     frame_id="wrist_color_optical_frame",
     mount="hand",
-    position=(0.075, 0.0, 0.02),
-    target=(0.012, 0.0, 0.125),
+    position=(0.075, 0.0, 0.035),
+    target=(0.024, 0.0, 0.135),
     up=(1.0, 0.0, 0.0),
     fovy=58.0,
 )
