@@ -1,0 +1,172 @@
+"""The viewer node: draws what the policy thinks. It never touches the way from image to arm.
+
+Everything is derived from ``reasoning`` and the images, so a replayed bag draws the same.
+Model depth is RELATIVE: it is published as mono8 and as a coloured picture, never in metres.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from molmoact_msgs.msg import CommandStatus, Reasoning
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from molmoact_ros.frames import UnknownTransform
+from molmoact_ros.geometry import Camera, Pose
+from molmoact_ros.model.depth_codec import DepthCodec
+from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.inputs import StaticFrames
+from molmoact_ros.nodes.marker_messages import marker_array
+from molmoact_ros.nodes.runtime import (
+    LATCHED_QOS,
+    OK,
+    SENSOR_QOS,
+    WARN,
+    ManagedNode,
+    run,
+)
+from molmoact_ros.viz.chunk_path import chunk_path
+from molmoact_ros.viz.colours import EXECUTED, MODEL
+from molmoact_ros.viz.depth_view import colour_depth, depth_mono8
+from molmoact_ros.viz.lift3d import lift_trace
+from molmoact_ros.viz.markers import (
+    LineStrip,
+    chunk_markers,
+    trace_markers,
+    workspace_box,
+)
+from molmoact_ros.viz.trace_view import draw_overlay
+
+EXECUTED_POINTS = 150
+
+
+class ViewerNode(ManagedNode):
+    def __init__(self) -> None:
+        super().__init__("viewer")
+        self.declare("base_frame", "fr3_link0", "frame of the 3-D drawings")
+        self.declare("box_min_m", [0.25, -0.45, 0.01], "workspace corner, as the commander's")
+        self.declare("box_max_m", [0.75, 0.45, 0.70], "workspace corner, as the commander's")
+        self.declare("executed_period", 0.2, "seconds between points of the white path", (0.02, 5.0))
+
+    def setup(self) -> None:
+        self._base = str(self.value("base_frame"))
+        self._codec = DepthCodec.from_package()
+        self._frames = StaticFrames(self)
+        self._camera: Camera | None = None
+        self._depth: NDArray[np.float32] | None = None
+        self._thought: Reasoning | None = None
+        self._trace: NDArray[np.float32] = np.zeros((0, 2), np.float32)
+        self._pose: Pose | None = None
+        self._clamped = False
+        self._path: deque[tuple[float, NDArray[np.float64]]] = deque(maxlen=EXECUTED_POINTS)
+        publish = self.create_publisher
+        self._mono = publish(Image, "~/depth", SENSOR_QOS)
+        self._color = publish(Image, "~/depth_color", SENSOR_QOS)
+        self._overlay = publish(Image, "~/overlay", SENSOR_QOS)
+        self._markers = publish(MarkerArray, "~/markers", LATCHED_QOS)
+        subscribe = self.create_subscription
+        subscribe(Reasoning, "reasoning", self._reasoning, LATCHED_QOS)
+        subscribe(Image, "external/image", self._image, SENSOR_QOS)
+        subscribe(Image, "external/depth", self._sensor_depth, SENSOR_QOS)
+        subscribe(CameraInfo, "external/camera_info", self._camera_info, SENSOR_QOS)
+        subscribe(PoseStamped, "current_pose", self._measured, SENSOR_QOS)
+        subscribe(CommandStatus, "command_status", self._command, LATCHED_QOS)
+        self.create_timer(0.5, self._draw_3d)
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        if self._thought is None:
+            return WARN, "no thought to draw yet", {}
+        return OK, "drawing", {"chunk_id": self._thought.chunk_id}
+
+    def _reasoning(self, message: Reasoning) -> None:
+        if message.instruction != (self._thought.instruction if self._thought else ""):
+            self._path.clear()
+        self._thought = message
+        self._trace = convert.trace_points(message.trace)
+        try:
+            codes = convert.codes_from(message.depth)
+        except convert.BadMessage as bad:
+            self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
+            codes = None
+        if codes is not None and codes.shape == self._codec.grid:
+            relative = self._codec.decode(codes)
+            self._mono.publish(convert.image_message(depth_mono8(relative), "mono8", message.header))
+            picture = colour_depth(relative)
+            self._color.publish(convert.image_message(picture, "rgb8", message.header))
+        self._draw_3d()
+
+    def _image(self, message: Image) -> None:
+        if not self._overlay.get_subscription_count():
+            return
+        try:
+            image = convert.rgb_from(message)
+        except convert.BadMessage as bad:
+            self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
+            return
+        picture = draw_overlay(image, model=self._trace, executed=self._executed_grid())
+        self._overlay.publish(convert.image_message(picture, "rgb8", message.header))
+
+    def _executed_grid(self) -> NDArray[np.float64] | None:
+        if self._camera is None or not self._path:
+            return None
+        pixels, depth = self._camera.project(np.stack([point for _, point in self._path]))
+        return self._camera.grid_from_pixels(pixels[depth > 0.0])
+
+    def _sensor_depth(self, message: Image) -> None:
+        try:
+            self._depth = convert.depth_from(message)
+        except convert.BadMessage as bad:
+            self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
+
+    def _camera_info(self, message: CameraInfo) -> None:
+        try:
+            pose = self._frames.tree.lookup(self._base, message.header.frame_id)
+            self._camera = convert.camera_from(message, pose)
+        except (UnknownTransform, convert.BadMessage) as problem:
+            self.get_logger().warning(
+                f"no 3-D trace: {problem}", throttle_duration_sec=10.0, skip_first=True
+            )
+
+    def _measured(self, message: PoseStamped) -> None:
+        stamp = convert.seconds(message.header.stamp)
+        self._pose = convert.pose_from(message.pose)
+        if not self._path or stamp - self._path[-1][0] >= float(self.value("executed_period")):
+            self._path.append((stamp, self._pose.position))
+
+    def _command(self, message: CommandStatus) -> None:
+        self._clamped = message.limited
+
+    def _draw_3d(self) -> None:
+        if self._pose is None or not self.active:
+            return
+        low, high = (np.array(self.value(name)) for name in ("box_min_m", "box_max_m"))
+        drawings = [workspace_box(low, high, clamped=self._clamped, frame=self._base)]
+        points = np.stack([point for _, point in self._path]) if self._path else np.zeros((0, 3))
+        colours = tuple(EXECUTED.rgba(0.8) for _ in points)
+        drawings.append(LineStrip("executed", 0, self._base, points, colours, 0.003))
+        thought = self._thought
+        if thought is not None:
+            if self._camera is not None:
+                lifted = lift_trace(self._trace, self._camera, self._depth, plane_z=0.02)
+                drawings.extend(trace_markers(lifted, MODEL, frame=self._base))
+            rows = (
+                convert.rows_from(thought.actions)
+                if thought.actions.rows
+                else np.zeros((0, 7))
+            )
+            drawings.extend(chunk_markers(chunk_path(self._pose, rows), frame=self._base))
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._markers.publish(marker_array(drawings, header.stamp))
+
+
+def main() -> None:
+    run(ViewerNode)
+
+
+if __name__ == "__main__":
+    main()
