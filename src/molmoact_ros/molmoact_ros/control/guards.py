@@ -1,0 +1,233 @@
+"""The guards: what may never leave this process, as pure functions over plain numbers.
+
+Every function either returns something inside the limits or raises ``GuardError``; none of them
+keeps state. The defaults are the project's safety table (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
+
+from molmoact_ros.geometry import Floats, Pose
+
+STRAIGHT_DOWN = np.array([0.0, 0.0, -1.0])
+CHUNK_COLUMNS = 7
+MAX_ROWS = 64
+
+
+class GuardError(ValueError):
+    """An input that must not become a motion. The text says what was found and what to change."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every number of the safety table; the unit is in the name. Raises ValueError when absurd."""
+
+    step_m: float = 0.02
+    step_rad: float = 0.10
+    jump_step_m: float = 0.06
+    jump_step_rad: float = 0.30
+    seam_m: float = 0.03
+    seam_rad: float = 0.15
+    speed_m_s: float = 0.25
+    speed_rad_s: float = 0.8
+    acceleration_m_s2: float = 3.0
+    acceleration_rad_s2: float = 12.0
+    box_min_m: tuple[float, float, float] = (0.25, -0.45, 0.01)
+    box_max_m: tuple[float, float, float] = (0.75, 0.45, 0.70)
+    tilt_rad: float = 0.6
+    quaternion_norm_error: float = 0.01
+    observation_age_s: float = 1.0
+    clock_skew_s: float = 0.1
+    command_age_hold_s: float = 0.25
+    command_age_stop_s: float = 2.0
+    measured_age_s: float = 0.25
+    tracking_error_m: float = 0.05
+    tracking_error_rad: float = 0.35
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = np.asarray(getattr(self, entry.name), dtype=np.float64)
+            if not np.isfinite(value).all():
+                raise ValueError(f"limit {entry.name} is {value}; set a finite number")
+            if not entry.name.startswith("box_") and value <= 0.0:
+                raise ValueError(f"limit {entry.name} is {value}; set a number above zero")
+        if not all(low < high for low, high in zip(self.box_min_m, self.box_max_m, strict=True)):
+            raise ValueError(
+                f"workspace box {self.box_min_m} .. {self.box_max_m} is empty; "
+                "every minimum must be below its maximum"
+            )
+
+    def widened_to(self, pose: Pose) -> Limits:
+        """These limits with box and tilt just wide enough for ``pose``.
+
+        An arm that starts outside must not be thrown inside in one step: from there it may
+        only move towards the box.
+        """
+        low = np.minimum(self.box_min_m, pose.position)
+        high = np.maximum(self.box_max_m, pose.position)
+        return replace(
+            self,
+            box_min_m=(float(low[0]), float(low[1]), float(low[2])),
+            box_max_m=(float(high[0]), float(high[1]), float(high[2])),
+            tilt_rad=max(self.tilt_rad, tilt(pose)),
+        )
+
+
+def check_chunk(rows: ArrayLike, limits: Limits, period_s: float) -> tuple[Floats, str]:
+    """A chunk [N, 7] (dx dy dz droll dpitch dyaw gripper, base frame) fit for execution.
+
+    A row longer than the step limit, or faster than the speed limit within ``period_s``, is
+    shortened by one factor in all six axes, so that its direction stays the policy's. Returns
+    the rows and a sentence naming the limit ("" when nothing was shortened). Raises GuardError for
+    a wrong shape, a number that is not finite, a gripper far outside 0..1, or a row so long
+    that shortening it would hide a broken policy.
+    """
+    try:
+        chunk = np.array(rows, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise GuardError(
+            f"the chunk is not a table of numbers ({error}); send N rows of 7"
+        ) from error
+    if chunk.ndim != 2 or chunk.shape[1] != CHUNK_COLUMNS or not 1 <= len(chunk) <= MAX_ROWS:
+        raise GuardError(
+            f"the chunk has shape {chunk.shape}, expected [1..{MAX_ROWS}, {CHUNK_COLUMNS}]; "
+            "check the policy's action columns"
+        )
+    if not np.isfinite(chunk).all():
+        bad = int(np.argwhere(~np.isfinite(chunk))[0][0])
+        raise GuardError(
+            f"row {bad} of the chunk is not finite; check the policy's statistics file"
+        )
+    gripper = chunk[:, 6]
+    if gripper.min() < -0.5 or gripper.max() > 1.5:
+        raise GuardError(
+            f"gripper values {gripper.min():.2f} .. {gripper.max():.2f}, expected 0 (closed) .. "
+            "1 (open); check the policy's statistics file"
+        )
+    chunk[:, 6] = np.clip(gripper, 0.0, 1.0)
+    bounded = np.clip(chunk[:, :6], -1e3, 1e3)  # squares of absurd numbers overflow
+    lengths = np.linalg.norm(bounded[:, :3], axis=1)
+    turns = np.linalg.norm(bounded[:, 3:6], axis=1)
+    if lengths.max() > limits.jump_step_m or turns.max() > limits.jump_step_rad:
+        raise GuardError(
+            f"a row of the chunk moves {lengths.max():.3f} m / {turns.max():.2f} rad at once, "
+            f"allowed are {limits.jump_step_m:g} m / {limits.jump_step_rad:g} rad; "
+            "the policy's units or statistics are probably wrong"
+        )
+    allowed_m = min(limits.step_m, limits.speed_m_s * period_s)
+    allowed_rad = min(limits.step_rad, limits.speed_rad_s * period_s)
+    excess = np.maximum(np.maximum(lengths / allowed_m, turns / allowed_rad), 1.0)
+    chunk[:, :6] /= excess[:, None]
+    if excess.max() <= 1.0 + 1e-9:
+        return chunk, ""
+    return chunk, f"step limit: rows shortened by up to a factor of {excess.max():.2f}"
+
+
+def check_pose(position: ArrayLike, quaternion: ArrayLike, limits: Limits) -> Pose:
+    """A pose from outside numbers: position [3] metres, quaternion [4] (x, y, z, w).
+
+    Raises GuardError when a number is not finite or the quaternion's norm is off by more than
+    ``limits.quaternion_norm_error``; smaller errors are normalised away.
+    """
+    p = np.array(position, dtype=np.float64)
+    q = np.array(quaternion, dtype=np.float64)
+    if p.shape != (3,) or q.shape != (4,):
+        raise GuardError(f"a pose needs 3 + 4 numbers, found {p.shape} + {q.shape}")
+    if not (np.isfinite(p).all() and np.isfinite(q).all()):
+        raise GuardError(f"the pose {p} {q} is not finite; check its sender")
+    norm = float(np.linalg.norm(q))
+    if abs(norm - 1.0) > limits.quaternion_norm_error:
+        raise GuardError(
+            f"the quaternion {q} has norm {norm:.3f}, expected 1; normalise it (x,y,z,w)"
+        )
+    return Pose(p, q / norm)
+
+
+def check_twist(twist: ArrayLike) -> Floats:
+    """A twist [6] (m/s, rad/s, base frame) of finite numbers, or GuardError."""
+    v = np.array(twist, dtype=np.float64)
+    if v.shape != (6,) or not np.isfinite(v).all():
+        raise GuardError(f"the twist {v} is not six finite numbers; check the teleoperation device")
+    return v
+
+
+def check_observation_age(stamp: float, now: float, limits: Limits) -> float:
+    """Seconds since the observation. Raises GuardError when too old or from the future."""
+    age = now - stamp
+    if not np.isfinite(age) or age < -limits.clock_skew_s:
+        raise GuardError(
+            f"the observation is {-age:.2f} s in the future; synchronise the clocks of the "
+            "camera and this computer (chrony), and use one time source for all nodes"
+        )
+    if age > limits.observation_age_s:
+        raise GuardError(
+            f"the thought is about an image {age:.2f} s old, allowed are "
+            f"{limits.observation_age_s:g} s; check the camera, or use a faster policy"
+        )
+    return max(age, 0.0)
+
+
+def tilt(pose: Pose) -> float:
+    """Angle in radians between the tool's z axis and straight down, 0..pi."""
+    z_axis = pose.rotation.as_matrix()[:, 2]
+    return float(np.arctan2(np.linalg.norm(np.cross(z_axis, STRAIGHT_DOWN)), -z_axis[2]))
+
+
+def clamp_to_workspace(pose: Pose, limits: Limits) -> tuple[Pose, str]:
+    """The nearest pose inside box and tilt cone, and which of them was touched ("" if none)."""
+    touched = []
+    position = np.clip(pose.position, limits.box_min_m, limits.box_max_m)
+    if np.abs(position - pose.position).max() > 1e-9:
+        touched.append("at the edge of the workspace box")
+    angle = tilt(pose)
+    quaternion = pose.quaternion
+    if angle > limits.tilt_rad + 1e-9:
+        touched.append("at the tilt limit")
+        matrix = pose.rotation.as_matrix()
+        axis = np.cross(matrix[:, 2], STRAIGHT_DOWN)
+        length = float(np.linalg.norm(axis))
+        # A tool pointing straight up can come down about any horizontal axis: take its own x.
+        axis = axis / length if length > 1e-6 else matrix[:, 0]
+        back = Rotation.from_rotvec(axis * (angle - limits.tilt_rad))
+        quaternion = (back * pose.rotation).as_quat()
+    return Pose(position, quaternion), "; ".join(touched)
+
+
+def fit_twist(twist: Floats, speed_m_s: float, speed_rad_s: float) -> tuple[Floats, bool]:
+    """A twist [6] scaled by one factor below both speeds, and whether that was needed."""
+    linear, angular = np.linalg.norm(twist[:3]), np.linalg.norm(twist[3:])
+    excess = max(float(linear) / speed_m_s, float(angular) / speed_rad_s, 1.0)
+    return twist / excess, excess > 1.0 + 1e-9
+
+
+def twist_between(a: Pose, b: Pose, dt: float) -> Floats:
+    """The constant twist [6] (m/s, rad/s, base frame) that moves ``a`` onto ``b`` in ``dt`` s."""
+    turn = (b.rotation * a.rotation.inv()).as_rotvec()
+    return np.concatenate([b.position - a.position, turn]) / dt
+
+
+def moved_by(pose: Pose, twist: Floats, dt: float) -> Pose:
+    """``pose`` after ``dt`` seconds of a twist [6] in the base frame.
+
+    The quaternion keeps its sign half, so that a stream of poses never flips from q to -q.
+    """
+    turn = Rotation.from_rotvec(twist[3:] * dt) * pose.rotation
+    quaternion = turn.as_quat()
+    if float(quaternion @ pose.quaternion) < 0.0:
+        quaternion = -quaternion
+    return Pose(pose.position + twist[:3] * dt, quaternion)
+
+
+def limit_speed(previous: Pose, wanted: Pose, dt: float, limits: Limits) -> tuple[Pose, bool]:
+    """``wanted``, or as far towards it as the speed limits allow within ``dt`` seconds."""
+    if dt <= 0.0:
+        return previous, True
+    twist, limited = fit_twist(
+        twist_between(previous, wanted, dt), limits.speed_m_s, limits.speed_rad_s
+    )
+    return moved_by(previous, twist, dt), limited
