@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from molmoact_ros.control.chunk_queue import ChunkQueue, Row
-from molmoact_ros.control.guards import GuardError, Limits
+from molmoact_ros.control.guards import Refused, Limits
 
 T = 0.1
 
@@ -80,7 +80,7 @@ def test_a_chunk_that_jumps_is_refused_and_the_old_one_goes_on() -> None:
     q = queue()
     q.accept(chunk(step=0.02), 0.0, 0.0)
     pull(q, 0.0)
-    with pytest.raises(GuardError, match="jumps"):
+    with pytest.raises(Refused, match="jumps"):
         q.accept(chunk(step=-0.02), 0.0, 0.05)
     assert len(q.pending) == 7
     assert pull(q, 0.1)[0].delta[0] == pytest.approx(0.02)
@@ -91,7 +91,7 @@ def test_a_chunk_that_is_all_past_is_refused() -> None:
     q = queue()
     q.accept(chunk(8), 0.0, 0.0)
     pull(q, 0.65)
-    with pytest.raises(GuardError, match="too late"):
+    with pytest.raises(Refused, match="too late"):
         q.accept(chunk(6), start_stamp=0.0, now=0.65)
 
 
@@ -101,10 +101,10 @@ def test_chunks_of_an_ended_goal_are_refused() -> None:
     q.accept(chunk(), 0.0, 0.0, "a")
     q.end_goal("a", 0.1)
     assert not q.running(0.1)
-    with pytest.raises(GuardError, match="ended"):
+    with pytest.raises(Refused, match="ended"):
         q.accept(chunk(), 0.1, 0.1, "a")
     q.accept(chunk(), 0.2, 0.2, "b")
-    with pytest.raises(GuardError, match="ended"):
+    with pytest.raises(Refused, match="ended"):
         q.accept(chunk(), 0.2, 0.2, "a")
 
 
@@ -113,7 +113,7 @@ def test_a_new_goal_ends_the_older_one_but_not_the_other_way_round() -> None:
     q = queue()
     q.accept(chunk(), 0.0, 0.0, "a")
     q.accept(chunk(), 0.0, 0.0, "b")
-    with pytest.raises(GuardError, match="ended"):
+    with pytest.raises(Refused, match="ended"):
         q.accept(chunk(), 0.0, 0.0, "a")
     q.end_goal("a", 0.05)
     assert q.running(0.05)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from molmoact_ros.control.command import Command, Source
 from molmoact_ros.control.commander import Commander
-from molmoact_ros.control.guards import GuardError, Limits, tilt
+from molmoact_ros.control.guards import Refused, Limits, tilt
 from molmoact_ros.geometry import Pose
 
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])
@@ -274,11 +274,11 @@ def test_an_arm_outside_the_box_may_only_come_back() -> None:
 def test_damaged_inputs_raise_and_change_nothing() -> None:
     """A NaN pose or twist is refused at the door."""
     world = World.driving(Source.TELEOP)
-    with pytest.raises(GuardError):
+    with pytest.raises(Refused):
         world.commander.feed_measured([0.4, 0, np.nan], DOWN, world.now)
-    with pytest.raises(GuardError):
+    with pytest.raises(Refused):
         world.commander.feed_teleop([np.nan] * 6, None, world.now)
-    with pytest.raises(GuardError):
+    with pytest.raises(Refused):
         world.commander.feed_teleop([0.0] * 6, 7.0, world.now)
     assert world.run(0.1).pose is not None
 

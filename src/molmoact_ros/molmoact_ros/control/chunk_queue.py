@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmoact_ros.control.guards import CHUNK_COLUMNS, GuardError, Limits
+from molmoact_ros.control.guards import CHUNK_COLUMNS, Refused, Limits
 from molmoact_ros.geometry import Floats
 
 _HISTORY_S = 5.0
@@ -58,11 +58,11 @@ class ChunkQueue:
 
         Rows count as elapsed for as long as rows were being EXECUTED since ``start_stamp``: an
         arm that held still while the policy thought has done nothing of the new chunk, so none
-        of it is dropped. Returns the number of rows dropped. Raises GuardError when the goal has
+        of it is dropped. Returns the number of rows dropped. Raises Refused when the goal has
         ended, when nothing is left of the chunk, or when it jumps away from the running one.
         """
         if goal_id in self._ended:
-            raise GuardError(
+            raise Refused(
                 f"the chunk belongs to goal {goal_id!r}, which has ended; start a new one"
             )
         begin = self._next_start if self._pending else max(self._busy_until, now)
@@ -70,7 +70,7 @@ class ChunkQueue:
         elapsed = self._executed_since(start_stamp, now) + rest_of_row
         dropped = int(round(elapsed / self._period_s))
         if dropped >= len(rows):
-            raise GuardError(
+            raise Refused(
                 f"the chunk came too late: {dropped} rows were executed since its image and it "
                 f"has {len(rows)}; think earlier (rethink_after_rows) or use a faster policy"
             )
@@ -136,7 +136,7 @@ class ChunkQueue:
         gap = fresh - old
         metres, radians = float(np.linalg.norm(gap[:3])), float(np.linalg.norm(gap[3:6]))
         if metres > self._limits.seam_m or radians > self._limits.seam_rad:
-            raise GuardError(
+            raise Refused(
                 f"the chunk jumps: its next row differs by {metres:.3f} m / {radians:.2f} rad from "
                 f"the running one, allowed are {self._limits.seam_m:g} m / "
                 f"{self._limits.seam_rad:g} rad; the arm finishes the older thought and thinks anew"

@@ -14,7 +14,7 @@ from molmoact_ros.control.chunk_queue import ChunkQueue
 from molmoact_ros.control.command import Command, Source
 from molmoact_ros.control.follower import Reference, advance, chase
 from molmoact_ros.control.guards import (
-    GuardError,
+    Refused,
     Limits,
     check_chunk,
     check_observation_age,
@@ -81,7 +81,7 @@ class Commander:
         self._drop_motion(now)
 
     def feed_measured(self, position: ArrayLike, quaternion: ArrayLike, stamp: float) -> None:
-        """The arm's fr3_hand_tcp in the base frame at ``stamp``. Raises GuardError."""
+        """The arm's fr3_hand_tcp in the base frame at ``stamp``. Raises Refused."""
         pose = check_pose(position, quaternion, self._limits)
         self._measured = pose, stamp
         # Compared on arrival: against a later command an old pose would look like an error.
@@ -96,11 +96,11 @@ class Commander:
     def feed_teleop(self, twist: ArrayLike, gripper: float | None, now: float) -> None:
         """A person's twist [6] in the base frame, while the dead-man switch is held.
 
-        Takes over from the policy at once. Raises GuardError.
+        Takes over from the policy at once. Raises Refused.
         """
         checked = check_twist(twist)
         if gripper is not None and not 0.0 <= gripper <= 1.0:
-            raise GuardError(f"gripper {gripper}, expected 0 (closed) .. 1 (open)")
+            raise Refused(f"gripper {gripper}, expected 0 (closed) .. 1 (open)")
         self._teleop = checked, now
         if self._selected is not Source.HOLD and gripper is not None and not self._stop_reason:
             self._gripper = gripper
@@ -119,13 +119,13 @@ class Commander:
             return ""
         try:
             if self._selected is not Source.POLICY or self._stop_reason:
-                raise GuardError("the policy does not have the arm; select POLICY first")
+                raise Refused("the policy does not have the arm; select POLICY first")
             if observation_stamp < self._refuse_before:
-                raise GuardError("its image is older than the last hold; a newer one is on its way")
+                raise Refused("its image is older than the last hold; a newer one is on its way")
             check_observation_age(observation_stamp, now, self._limits)
             checked, self._chunk_limit = check_chunk(rows, self._limits, self._period_s)
             self._queue.accept(checked, observation_stamp, now, goal_id)
-        except GuardError as refusal:
+        except Refused as refusal:
             self._note = f"thought refused: {refusal}"
             return self._note
         self._chunk_stamp, self._note = observation_stamp, ""

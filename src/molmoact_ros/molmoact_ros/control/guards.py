@@ -1,6 +1,6 @@
 """The guards: what may never leave this process, as pure functions over plain numbers.
 
-Every function either returns something inside the limits or raises ``GuardError``; none of them
+Every function either returns something inside the limits or raises ``Refused``; none of them
 keeps state. The defaults are the project's safety table (docs/architecture.md).
 """
 
@@ -19,7 +19,7 @@ CHUNK_COLUMNS = 7
 MAX_ROWS = 64
 
 
-class GuardError(ValueError):
+class Refused(ValueError):  # noqa: N818
     """An input that must not become a motion. The text says what was found and what to change."""
 
 
@@ -83,29 +83,25 @@ def check_chunk(rows: ArrayLike, limits: Limits, period_s: float) -> tuple[Float
 
     A row longer than the step limit, or faster than the speed limit within ``period_s``, is
     shortened by one factor in all six axes, so that its direction stays the policy's. Returns
-    the rows and a sentence naming the limit ("" when nothing was shortened). Raises GuardError for
+    the rows and a sentence naming the limit ("" when nothing was shortened). Raises Refused for
     a wrong shape, a number that is not finite, a gripper far outside 0..1, or a row so long
     that shortening it would hide a broken policy.
     """
     try:
         chunk = np.array(rows, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise GuardError(
-            f"the chunk is not a table of numbers ({error}); send N rows of 7"
-        ) from error
+        raise Refused(f"the chunk is not a table of numbers ({error}); send N rows of 7") from error
     if chunk.ndim != 2 or chunk.shape[1] != CHUNK_COLUMNS or not 1 <= len(chunk) <= MAX_ROWS:
-        raise GuardError(
+        raise Refused(
             f"the chunk has shape {chunk.shape}, expected [1..{MAX_ROWS}, {CHUNK_COLUMNS}]; "
             "check the policy's action columns"
         )
     if not np.isfinite(chunk).all():
         bad = int(np.argwhere(~np.isfinite(chunk))[0][0])
-        raise GuardError(
-            f"row {bad} of the chunk is not finite; check the policy's statistics file"
-        )
+        raise Refused(f"row {bad} of the chunk is not finite; check the policy's statistics file")
     gripper = chunk[:, 6]
     if gripper.min() < -0.5 or gripper.max() > 1.5:
-        raise GuardError(
+        raise Refused(
             f"gripper values {gripper.min():.2f} .. {gripper.max():.2f}, expected 0 (closed) .. "
             "1 (open); check the policy's statistics file"
         )
@@ -114,7 +110,7 @@ def check_chunk(rows: ArrayLike, limits: Limits, period_s: float) -> tuple[Float
     lengths = np.linalg.norm(bounded[:, :3], axis=1)
     turns = np.linalg.norm(bounded[:, 3:6], axis=1)
     if lengths.max() > limits.jump_step_m or turns.max() > limits.jump_step_rad:
-        raise GuardError(
+        raise Refused(
             f"a row of the chunk moves {lengths.max():.3f} m / {turns.max():.2f} rad at once, "
             f"allowed are {limits.jump_step_m:g} m / {limits.jump_step_rad:g} rad; "
             "the policy's units or statistics are probably wrong"
@@ -131,41 +127,39 @@ def check_chunk(rows: ArrayLike, limits: Limits, period_s: float) -> tuple[Float
 def check_pose(position: ArrayLike, quaternion: ArrayLike, limits: Limits) -> Pose:
     """A pose from outside numbers: position [3] metres, quaternion [4] (x, y, z, w).
 
-    Raises GuardError when a number is not finite or the quaternion's norm is off by more than
+    Raises Refused when a number is not finite or the quaternion's norm is off by more than
     ``limits.quaternion_norm_error``; smaller errors are normalised away.
     """
     p = np.array(position, dtype=np.float64)
     q = np.array(quaternion, dtype=np.float64)
     if p.shape != (3,) or q.shape != (4,):
-        raise GuardError(f"a pose needs 3 + 4 numbers, found {p.shape} + {q.shape}")
+        raise Refused(f"a pose needs 3 + 4 numbers, found {p.shape} + {q.shape}")
     if not (np.isfinite(p).all() and np.isfinite(q).all()):
-        raise GuardError(f"the pose {p} {q} is not finite; check its sender")
+        raise Refused(f"the pose {p} {q} is not finite; check its sender")
     norm = float(np.linalg.norm(q))
     if abs(norm - 1.0) > limits.quaternion_norm_error:
-        raise GuardError(
-            f"the quaternion {q} has norm {norm:.3f}, expected 1; normalise it (x,y,z,w)"
-        )
+        raise Refused(f"the quaternion {q} has norm {norm:.3f}, expected 1; normalise it (x,y,z,w)")
     return Pose(p, q / norm)
 
 
 def check_twist(twist: ArrayLike) -> Floats:
-    """A twist [6] (m/s, rad/s, base frame) of finite numbers, or GuardError."""
+    """A twist [6] (m/s, rad/s, base frame) of finite numbers, or Refused."""
     v = np.array(twist, dtype=np.float64)
     if v.shape != (6,) or not np.isfinite(v).all():
-        raise GuardError(f"the twist {v} is not six finite numbers; check the teleoperation device")
+        raise Refused(f"the twist {v} is not six finite numbers; check the teleoperation device")
     return v
 
 
 def check_observation_age(stamp: float, now: float, limits: Limits) -> float:
-    """Seconds since the observation. Raises GuardError when too old or from the future."""
+    """Seconds since the observation. Raises Refused when too old or from the future."""
     age = now - stamp
     if not np.isfinite(age) or age < -limits.clock_skew_s:
-        raise GuardError(
+        raise Refused(
             f"the observation is {-age:.2f} s in the future; synchronise the clocks of the "
             "camera and this computer (chrony), and use one time source for all nodes"
         )
     if age > limits.observation_age_s:
-        raise GuardError(
+        raise Refused(
             f"the thought is about an image {age:.2f} s old, allowed are "
             f"{limits.observation_age_s:g} s; check the camera, or use a faster policy"
         )
