@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from molmoact_ros.control.chunk_queue import ChunkQueue, Row
-from molmoact_ros.control.guards import Refused, Limits
+from molmoact_ros.control.guards import Limits, Refused
 
 T = 0.1
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from molmoact_ros.control.command import Command, Source
 from molmoact_ros.control.commander import Commander
-from molmoact_ros.control.guards import Refused, Limits, tilt
+from molmoact_ros.control.guards import Limits, Refused, tilt
 from molmoact_ros.geometry import Pose
 
 DOWN = np.array([1.0, 0.0, 0.0, 0.0])

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from molmoact_ros.control.guards import (
-    Refused,
     Limits,
+    Refused,
     check_chunk,
     check_observation_age,
     check_pose,

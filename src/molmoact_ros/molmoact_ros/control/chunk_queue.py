@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmoact_ros.control.guards import CHUNK_COLUMNS, Refused, Limits
+from molmoact_ros.control.guards import CHUNK_COLUMNS, Limits, Refused
 from molmoact_ros.geometry import Floats
 
 _HISTORY_S = 5.0

@@ -14,8 +14,8 @@ from molmoact_ros.control.chunk_queue import ChunkQueue
 from molmoact_ros.control.command import Command, Source
 from molmoact_ros.control.follower import Reference, advance, chase
 from molmoact_ros.control.guards import (
-    Refused,
     Limits,
+    Refused,
     check_chunk,
     check_observation_age,
     check_pose,
