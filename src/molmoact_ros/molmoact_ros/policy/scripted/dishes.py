@@ -81,22 +81,20 @@ def _best_match(
     table: float,
 ) -> list[Detection]:
     top_down = _top_down(cloud.points[mask][:, :2])
-    border = cv2.BORDER_CONSTANT
-    inside = cv2.filter2D(top_down, cv2.CV_32F, shape, borderType=border)
-    score = inside - cv2.filter2D(top_down, cv2.CV_32F, surround, borderType=border)
-    row, column = np.unravel_index(int(score.argmax()), score.shape)
-    share = float(inside[row, column])
+    # One pass: how much of the shape is seen, less how much stands where nothing should.
+    kernel = -surround
+    edge = (len(surround) - len(shape)) // 2
+    inner = kernel[edge : edge + len(shape), edge : edge + len(shape)]
+    inner += shape
+    score = cv2.filter2D(top_down, cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT)
+    row, column = (int(i) for i in np.unravel_index(int(score.argmax()), score.shape))
     if float(score[row, column]) < MIN_SHARE:
         return []
-    centre = _peak(score, int(row), int(column))
+    x, y = _peak(score, row, column)
     position = np.array(
-        [
-            WORKSPACE_X_M[0] + (centre[0] + 0.5) * CELL_M,
-            WORKSPACE_Y_M[0] + (centre[1] + 0.5) * CELL_M,
-            table,
-        ]
+        [WORKSPACE_X_M[0] + (x + 0.5) * CELL_M, WORKSPACE_Y_M[0] + (y + 0.5) * CELL_M, table]
     )
-    return [Detection(name, position, 0.0, whole=share > WHOLE_SHARE)]
+    return [Detection(name, position, 0.0, whole=float(score[row, column]) > WHOLE_SHARE)]
 
 
 def _top_down(xy: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,8 +22,8 @@ from molmoact_ros.policy.scripted.percept import (
     PLATE_FLOOR_M,
     PLATE_RADIUS_M,
     Floats,
+    nearest_square_angle,
 )
-from molmoact_ros.policy.scripted.perception import nearest_square_angle
 
 # Finger distance, metres, that means "a 4 cm cube is between them, squeezed".
 HOLD_WIDTH_M = (0.010, 0.047)

@@ -18,6 +18,7 @@ from molmoact_ros.policy.scripted.estimate import Estimate, Hand, Item
 from molmoact_ros.policy.scripted.goals import (
     LIFTED_M,
     MAX_YAW_RAD,
+    RETREAT_M,
     Goal,
     Place,
     achieved,
@@ -42,7 +43,6 @@ YAW_AS_M = 0.03
 # Sideways motion fades out over this much missing height.
 GATE_M = 0.03
 
-RETREAT_M = 0.22
 OPEN_WIDTH_M = 0.066
 RELEASED_WIDTH_M = 0.058
 GRASP_LATERAL_M = 0.010
@@ -63,10 +63,12 @@ class Row:
 
 
 def next_row(estimate: Estimate, hand: Hand, goal: Goal) -> Row:
-    """The next 1/15 s. Raises KeyError when the goal's target was never seen."""
+    """The next 1/15 s of motion. What is needed but not known is waited for, hand raised."""
     held = estimate.held
     if achieved(estimate, goal):
         return _rest(estimate, hand, goal)
+    if goal.target and goal.target not in estimate.items:
+        return _retreat(estimate, hand) if held is None else _lift(estimate, hand)
     if held is not None and held != goal.item:
         return _carry(estimate, hand, held, put_down(estimate, held))
     if held == goal.item:

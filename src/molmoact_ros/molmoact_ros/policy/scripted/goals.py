@@ -23,6 +23,7 @@ from molmoact_ros.policy.scripted.percept import (
 Family = Literal["pick_up", "put_on", "put_into", "move_next_to"]
 
 LIFTED_M = 0.15
+RETREAT_M = 0.22
 # Centre distance of neighbours: room for two half diagonals (57 mm), well within 80 mm.
 NEXT_TO_M = 0.065
 NEXT_TO_DONE_M = 0.074

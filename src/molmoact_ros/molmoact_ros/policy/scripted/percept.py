@@ -64,7 +64,7 @@ class Cloud(NamedTuple):
 
 
 def make_cloud(
-    rgb: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera, max_width: int = 640
+    rgb: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera, max_width: int = 320
 ) -> Cloud:
     """Back-project an RGB-D image, thinned to at most ``max_width`` columns.
 
@@ -114,3 +114,13 @@ def table_height(cloud: Cloud) -> float:
     counts, edges = np.histogram(z, bins=150, range=(-0.3, 0.3))
     peak = edges[int(np.argmax(counts))] + 0.002
     return float(np.median(z[np.abs(z - peak) < 0.006]))
+
+
+def square_angle(angle: float) -> float:
+    """An angle of a square's side reduced to [-pi/4, pi/4)."""
+    return float((angle + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+
+
+def nearest_square_angle(angle: float, reference: float) -> float:
+    """The angle equal to ``angle`` modulo a quarter turn that is nearest to ``reference``."""
+    return reference + square_angle(angle - reference)

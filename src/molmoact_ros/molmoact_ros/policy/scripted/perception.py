@@ -14,9 +14,9 @@ from molmoact_ros.policy.scripted.percept import (
     CUBE_M,
     Cloud,
     Detection,
-    Floats,
     Percept,
     make_cloud,
+    square_angle,
     table_height,
 )
 
@@ -31,7 +31,7 @@ MAX_HEIGHT_M = 0.45
 
 
 def perceive(
-    rgb: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera, max_width: int = 640
+    rgb: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera, max_width: int = 320
 ) -> Percept:
     """All known objects in one image.
 
@@ -84,16 +84,3 @@ def _cube_from_points(name: str, points: NDArray[np.float32]) -> tuple[float, De
     centre = np.array([cx / 1000.0, cy / 1000.0, float(np.median(face[:, 2])) - CUBE_M / 2])
     score = len(face) * (2.0 if whole else 1.0)
     return score, Detection(name, centre, square_angle(np.radians(angle)), whole)
-
-
-def square_angle(angle: float) -> float:
-    """An angle of a square's side reduced to [-pi/4, pi/4)."""
-    return float((angle + np.pi / 4) % (np.pi / 2) - np.pi / 4)
-
-
-def nearest_square_angle(angle: float, reference: float) -> float:
-    """The angle equal to ``angle`` modulo a quarter turn that is nearest to ``reference``."""
-    return reference + square_angle(angle - reference)
-
-
-__all__ = ["Floats", "find_cubes", "nearest_square_angle", "perceive", "square_angle"]
