@@ -1,0 +1,146 @@
+"""Statistics scale every motion: a wrong quantile or key moves the arm by the wrong amount."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from molmoact_ros.reasoning.actions import chunk_text, decode, encode
+from molmoact_ros.reasoning.gripper import gripper_from_training, gripper_to_training
+from molmoact_ros.reasoning.statistics import (
+    ActionStatistics,
+    compute_statistics,
+    read_statistics,
+    write_statistics,
+)
+
+ENTRY = {"action": {"q01": [-1, 0, 0], "q99": [1, 2, 1]}}
+
+
+def test_golden_pipeline(golden: Path) -> None:
+    """Raw actions -> statistics -> training values -> text, exactly as the released tools do it."""
+    case = json.loads((golden / "parsers/action_pipeline.json").read_text())
+    raw = np.array(case["raw_actions"])
+    expected = read_statistics({"k": case["stats"]}, "k")
+    computed = compute_statistics(raw, np.repeat(np.arange(4), 10))
+    for name in ("q01", "q99", "mean", "std", "min", "max", "mask"):
+        np.testing.assert_array_equal(getattr(computed, name), getattr(expected, name), name)
+    assert (computed.num_transitions, computed.num_trajectories) == (40, 4)
+    values = expected.normalise(raw)
+    np.testing.assert_array_equal(values, np.array(case["normalized"], dtype=np.float32))
+    bins = encode(values)
+    assert [chunk_text(row) for row in bins] == case["tokenized"]
+    chunks = [chunk_text(bins[np.minimum(np.arange(i, i + 8), 11)]) for i in range(12)]
+    assert chunks == case["chunk_strings_for_12_step_episode"]
+
+
+def test_written_action_comes_back_within_half_a_bin(statistics: ActionStatistics) -> None:
+    """What the expert wants to do is what the arm is told, up to the width of a bin."""
+    random = np.random.default_rng(0)
+    raw = random.uniform(statistics.q01, statistics.q99, size=(200, 7))
+    raw[:, 6] = random.integers(0, 2, 200)
+    back = statistics.unnormalise(decode(encode(statistics.normalise(raw, "1open_0closed"))))
+    half_bin = 0.004 * (statistics.q99 - statistics.q01) / 2
+    assert (np.abs(back - raw)[:, :6] <= half_bin[:6]).all()
+    np.testing.assert_array_equal(back[:, 6] >= 0.5, raw[:, 6] == 1)
+
+
+def test_last_dimension_is_never_scaled() -> None:
+    """Released files exist whose mask claims the gripper is scaled; it never is."""
+    statistics = read_statistics({"k": {"action": {**ENTRY["action"], "mask": [True] * 3}}})
+    np.testing.assert_array_equal(statistics.unnormalise([0.0, 0.0, 0.25]), [0.0, 1.0, 0.25])
+
+
+def test_dimension_that_never_moved_is_zero() -> None:
+    """A constant dimension would otherwise divide by almost nothing and saturate."""
+    statistics = read_statistics({"k": {"action": {"q01": [0.2, 0, 0], "q99": [0.2, 1, 1]}}})
+    assert statistics.normalise([0.9, 0.5, 1.0])[0] == 0.0
+
+
+def test_file_round_trip(tmp_path: Path, statistics: ActionStatistics) -> None:
+    card = {"gripper_raw": "0open_1closed", "gripper_dims": [-1], "fps": 15}
+    rows = np.random.default_rng(1).normal(size=(30, 7))
+    written = compute_statistics(rows, np.zeros(30, int), card)
+    path = tmp_path / "dataset_statistics.json"
+    write_statistics(path, {"fr3": written, "bare": statistics})
+    read = read_statistics(path, "fr3")
+    for name in ("q01", "q99", "mean", "std", "min", "max", "mask"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+    assert dict(read.card) == card
+    assert (read.num_transitions, read.num_trajectories) == (30, 1)
+    assert read_statistics(path, "bare").mean is None
+
+
+def test_config_json_is_understood(tmp_path: Path) -> None:
+    """A model folder's config.json carries the same table under norm_stats."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "molmoact", "norm_stats": {"a": ENTRY}}))
+    assert read_statistics(path).dims == 3
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "message"),
+    [
+        ({}, None, "no action statistics"),
+        ({"a": ENTRY, "b": ENTRY}, None, "choose one of: a, b"),
+        ({"a": ENTRY}, "c", "under 'c'; choose one of: a"),
+        ({"a": {}}, None, "damaged"),
+        ({"a": {"action": {"q01": [0, 1]}}}, None, "damaged"),
+        ({"a": {"action": {"q01": [0, 1], "q99": [1]}}}, None, "q99"),
+        ({"a": {"action": {"q01": [0, 1], "q99": [1, float("nan")]}}}, None, "finite"),
+        ({"a": {"action": {"q01": [2, 0], "q99": [1, 1]}}}, None, "below q01"),
+        ({"a": {"action": {"q01": [0, 0], "q99": [1, 1], "mask": [True]}}}, None, "mask"),
+        ({"a": {"action": {"q01": ["x", 0], "q99": [1, 1]}}}, None, "damaged"),
+    ],
+)
+def test_unusable_statistics_say_what_to_do(table: dict, key: str | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_statistics(table, key)
+
+
+@pytest.mark.parametrize("text", [None, "", "[1, 2", "\x00"])
+def test_unreadable_file_is_named(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "statistics.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match="statistics"):
+        read_statistics(path)
+
+
+def test_actions_of_another_robot_are_refused(statistics: ActionStatistics) -> None:
+    with pytest.raises(ValueError, match="same robot"):
+        statistics.unnormalise(np.zeros((8, 6)))
+    with pytest.raises(ValueError, match="NaN"):
+        statistics.normalise([np.nan] * 7)
+    with pytest.raises(ValueError, match="NaN"):
+        compute_statistics([[np.nan, 1.0]], [0])
+    with pytest.raises(ValueError, match="kept ticks"):
+        compute_statistics(np.zeros((0, 7)), [])
+
+
+def test_gripper_dims_of_two_arms_are_unscaled() -> None:
+    rows = np.random.default_rng(2).normal(size=(20, 14))
+    statistics = compute_statistics(rows, np.zeros(20), {"gripper_dims": [6, -1]})
+    assert np.flatnonzero(~statistics.scaled).tolist() == [6, 13]
+
+
+@pytest.mark.parametrize(
+    ("convention", "opened", "closed"),
+    [("0open_1closed", 0, 1), ("1open_0closed", 1, 0), ("-1open_1closed", -1, 1),
+     ("metres_max=0.08", 0.08, 0.0)],
+)  # fmt: skip
+def test_gripper_conventions(convention: str, opened: float, closed: float) -> None:
+    """Open must never turn into closed: the hand would drop or crush what it holds."""
+    assert gripper_to_training([opened, closed], convention).tolist() == [1.0, 0.0]
+    back = gripper_from_training([0.996, 0.5, 0.49, 0.0], convention)
+    np.testing.assert_allclose(back, np.float32([opened, opened, closed, closed]))
+
+
+@pytest.mark.parametrize("convention", ["open", "metres_max=", "metres_max=-1", "metres_max=inf"])
+def test_unknown_gripper_convention(convention: str) -> None:
+    with pytest.raises(ValueError, match="gripper_raw"):
+        gripper_to_training([0.0], convention)
+    with pytest.raises(ValueError, match="gripper_raw"):
+        gripper_from_training([0.0], convention)
