@@ -1,0 +1,201 @@
+"""The franka node: target poses to the arm, the arm's state to the graph. franky lives inside.
+
+Last-line guards, watchdog and recovery are the arm's (robot/franky_arm.py); this node moves data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future as ArmFuture
+
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
+from molmoact_msgs.msg import ArmStatus
+from rclpy.task import Future
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64, Header
+from std_srvs.srv import Trigger
+
+from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.runtime import (
+    COMMAND_QOS,
+    ERROR,
+    LATCHED_QOS,
+    OK,
+    SENSOR_QOS,
+    WARN,
+    ManagedNode,
+    SetupError,
+    run,
+)
+from molmoact_ros.robot.base import Arm, ArmError, ArmState
+from molmoact_ros.robot.factory import make_arm
+
+JOINTS = [f"fr3_joint{i}" for i in range(1, 8)]
+FINGERS = ["fr3_finger_joint1", "fr3_finger_joint2"]
+STATUS_PERIOD_S = 0.1
+
+TriggerCallback = Callable[
+    [Trigger.Request, Trigger.Response], Awaitable[Trigger.Response]
+]
+
+
+class FrankaNode(ManagedNode):
+    def __init__(self) -> None:
+        super().__init__("franka")
+        declare = self.declare
+        declare("host", "172.16.0.2", "address of the robot's control box (or of the simulator)")
+        declare("arm", "franky", "franky (a real or simulated robot) or fake (kinematics only)")
+        declare("realtime", "enforce", "enforce (real-time kernel) or ignore")
+        declare("rate_hz", 100.0, "state messages a second", (10.0, 500.0))
+        declare("base_frame", "fr3_link0", "frame of all poses")
+        declare("arm_at_start", False, "follow targets as soon as connected (simulation)")
+        self._arm: Arm | None = None
+
+    def setup(self) -> None:
+        self._base = str(self.value("base_frame"))
+        try:
+            self._arm = make_arm(
+                str(self.value("arm")), str(self.value("host")), str(self.value("realtime"))
+            )
+        except (ArmError, ValueError) as error:
+            raise SetupError(str(error)) from error
+        publish = self.create_publisher
+        self._pose = publish(PoseStamped, "current_pose", SENSOR_QOS)
+        self._joints = publish(JointState, "joint_states", SENSOR_QOS)
+        self._wrench = publish(WrenchStamped, "external_wrench", SENSOR_QOS)
+        self._fingers = publish(JointState, "gripper/joint_states", SENSOR_QOS)
+        self._status = publish(ArmStatus, "~/status", LATCHED_QOS)
+        self._twist: TwistStamped | None = None
+        self._last_stamp = self._last_status = 0.0
+        self._told = ""
+        self._arm_at_start = bool(self.value("arm_at_start"))
+        subscribe = self.create_subscription
+        subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
+        subscribe(TwistStamped, "target_twist", self._target_twist, COMMAND_QOS)
+        subscribe(Float64, "gripper_command", self._gripper, COMMAND_QOS)
+        for name in ("arm", "disarm", "stop", "recover", "home"):
+            self.create_service(Trigger, f"~/{name}", self._trigger(getattr(self._arm, name)))
+        self._timer = self.create_timer(1.0 / float(self.value("rate_hz")), self._tick)
+        self._timer.cancel()
+        self._arm.start()
+
+    def start(self) -> None:
+        self._timer.reset()
+
+    def halt(self) -> None:
+        self._timer.cancel()
+        if self._arm is not None:
+            self._arm.stop()
+
+    def teardown(self) -> None:
+        if self._arm is not None:
+            self._arm.close()
+            self._arm = None
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        if self._arm is None:
+            return WARN, "not configured", {}
+        state = self._arm.state()
+        level = ERROR if state.errors or not state.connected else OK if state.ready else WARN
+        return (
+            level,
+            state.detail or state.mode,
+            {"success_rate": f"{state.success_rate:.2f}", "recoveries": state.recoveries},
+        )
+
+    def _target_twist(self, message: TwistStamped) -> None:
+        self._twist = message
+
+    def _target(self, message: PoseStamped) -> None:
+        if self._arm is None or not self.active:
+            return
+        if message.header.frame_id != self._base:
+            self._complain(
+                f"target_pose in frame '{message.header.frame_id}' ignored: expected '{self._base}'"
+            )
+            return
+        # The twist of the same tick was published with the same stamp; an older one is no use.
+        twist = None
+        if self._twist is not None and self._twist.header.stamp == message.header.stamp:
+            twist = convert.twist_from(self._twist)
+        refused = self._arm.set_reference(convert.pose_from(message.pose), twist)
+        if refused and refused != self._told:
+            self._complain(f"target_pose not followed: {refused}")
+        self._told = refused
+
+    def _gripper(self, message: Float64) -> None:
+        if self._arm is not None and self.active and 0.0 <= message.data <= 1.0:
+            self._arm.set_gripper(message.data)
+
+    def _tick(self) -> None:
+        assert self._arm is not None
+        state = self._arm.state()
+        if self._arm_at_start and state.connected and not state.armed and state.mode == "idle":
+            self._arm_at_start = False
+            self._arm.arm()
+        if state.connected and state.stamp != self._last_stamp:
+            self._last_stamp = state.stamp
+            self._publish_state(state)
+        now = self.now()
+        if now - self._last_status >= STATUS_PERIOD_S:
+            self._last_status = now
+            self._publish_status(state, now)
+
+    def _publish_state(self, state: ArmState) -> None:
+        header = Header(stamp=convert.to_time(state.stamp), frame_id=self._base)
+        self._pose.publish(PoseStamped(header=header, pose=convert.pose_message(state.ee)))
+        half = state.gripper_width / 2.0
+        self._joints.publish(
+            JointState(
+                header=header,
+                name=JOINTS + FINGERS,
+                position=[*map(float, state.q), half, half],
+                velocity=[*map(float, state.dq), 0.0, 0.0],
+            )
+        )
+        self._fingers.publish(JointState(header=header, name=FINGERS, position=[half, half]))
+        wrench = WrenchStamped(header=header)
+        force, torque = wrench.wrench.force, wrench.wrench.torque
+        force.x, force.y, force.z, torque.x, torque.y, torque.z = map(float, state.wrench)
+        self._wrench.publish(wrench)
+
+    def _publish_status(self, state: ArmState, now: float) -> None:
+        self._status.publish(
+            ArmStatus(
+                header=Header(stamp=convert.to_time(now), frame_id=self._base),
+                connected=state.connected,
+                armed=state.armed and state.ready,
+                mode=state.mode,
+                errors=list(state.errors),
+                detail=state.detail,
+                success_rate=float(state.success_rate),
+                recoveries=state.recoveries,
+                gripper_width=float(state.gripper_width),
+            )
+        )
+
+    def _trigger(self, ask: Callable[[], ArmFuture[str]]) -> TriggerCallback:
+        async def callback(
+            request: Trigger.Request, response: Trigger.Response
+        ) -> Trigger.Response:
+            done = Future(executor=self.executor)
+            future = ask()
+            future.add_done_callback(lambda _: done.set_result(None))
+            await done
+            error = future.exception()
+            response.success = error is None
+            response.message = str(error) if error is not None else future.result()
+            return response
+
+        return callback
+
+    def _complain(self, text: str) -> None:
+        self.get_logger().warning(text, throttle_duration_sec=1.0)
+
+
+def main() -> None:
+    run(FrankaNode)
+
+
+if __name__ == "__main__":
+    main()
