@@ -1,4 +1,4 @@
-"""The depth the model decoded, as a picture. It is RELATIVE: an order of near and far, no metres."""
+"""The decoded depth as a picture. It is RELATIVE: an order of near and far, no metres."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     """Pillow's own scalable font. Raises RuntimeError when Pillow lacks FreeType."""
     found = ImageFont.load_default(size)
     if not isinstance(found, ImageFont.FreeTypeFont):
-        raise RuntimeError(  # noqa: TRY004 - the installation is wrong, not a caller's type
+        raise RuntimeError(
             "Pillow was built without FreeType, so text cannot be scaled; "
             "install the wheel from PyPI: pip install --force-reinstall pillow"
         )

@@ -73,7 +73,7 @@ class VideoWriter:
         self._part.replace(self._path)
         return self._path
 
-    def __enter__(self) -> VideoWriter:  # noqa: PYI034 - typing.Self needs Python 3.11
+    def __enter__(self) -> VideoWriter:
         return self
 
     def __exit__(
