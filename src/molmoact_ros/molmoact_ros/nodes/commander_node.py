@@ -167,8 +167,9 @@ class CommanderNode(ManagedNode):
         now = self.now()
         command = self._commander.step(now)
         if command.pose is not None:
-            self._pose.publish(convert.pose_stamped(command.pose, now, self._base))
+            # The twist first: the arm uses it with the pose of the same stamp.
             self._twist.publish(convert.twist_stamped(command.twist, now, self._base))
+            self._pose.publish(convert.pose_stamped(command.pose, now, self._base))
             if command.gripper is not None:
                 self._gripper.publish(Float64(data=float(command.gripper)))
         previous, self._command = self._command, command

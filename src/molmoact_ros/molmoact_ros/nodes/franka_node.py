@@ -70,8 +70,8 @@ class FrankaNode(ManagedNode):
         self._told = ""
         self._arm_at_start = bool(self.value("arm_at_start"))
         subscribe = self.create_subscription
-        subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
         subscribe(TwistStamped, "target_twist", self._target_twist, COMMAND_QOS)
+        subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
         subscribe(Float64, "gripper_command", self._gripper, COMMAND_QOS)
         for name in ("arm", "disarm", "stop", "recover", "home"):
             self.create_service(Trigger, f"~/{name}", self._trigger(getattr(self._arm, name)))
