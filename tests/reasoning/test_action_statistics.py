@@ -47,6 +47,14 @@ def test_written_action_comes_back_within_half_a_bin(statistics: ActionStatistic
     np.testing.assert_array_equal(back[:, 6] >= 0.5, raw[:, 6] == 1)
 
 
+def test_card_declares_the_gripper() -> None:
+    """A card that records 1 = open must not have its gripper flipped by the usual default."""
+    rows = np.array([[0.0, 1.0], [1.0, 0.0]])
+    card = {"gripper_raw": "1open_0closed"}
+    assert compute_statistics(rows, [0, 0], card).normalise(rows)[:, 1].tolist() == [1.0, 0.0]
+    assert compute_statistics(rows, [0, 0]).normalise(rows)[:, 1].tolist() == [0.0, 1.0]
+
+
 def test_last_dimension_is_never_scaled() -> None:
     """Released files exist whose mask claims the gripper is scaled; it never is."""
     statistics = read_statistics({"k": {"action": {**ENTRY["action"], "mask": [True] * 3}}})

@@ -140,6 +140,7 @@ DAMAGED = {
     "depth code outside": f"<DEPTH_3> {GOOD}",
     "trace outside the grid": GOOD.replace("225", "256"),
     "six trace points": GOOD.replace("[5, 0]", "[5, 0], [1, 1], [1, 1], [1, 1]"),
+    "lost symbol": GOOD + f" {SYMBOLS[9]}",
     "endless": GOOD + " word" * 5000,
 }
 
@@ -155,6 +156,37 @@ def test_damaged_answers_are_refused(contract: AnswerContract, name: str) -> Non
     assert refusal.value.reason.endswith(".")
     assert len(refusal.value.reason) < 250
     assert "\n" not in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("cut in the depth", "cut off inside its depth"),
+        ("cut in a row", "cut off inside a list"),
+        ("lost opening bracket", "brackets of the answer do not match"),
+        ("three levels", "brackets of the answer do not match"),
+        ("seven rows", "7 action rows instead of 8"),
+        ("flat chunk", "Action row|1 action rows instead of 8"),
+        ("one short row", "row 4 has 6 entries instead of 7"),
+        ("word for a symbol", "row 4 holds 'hello'"),
+        ("two actions", r"1 depth part\(s\) and 3 list\(s\)"),
+        ("empty", "neither a depth part nor a list"),
+    ],
+)
+def test_refusals_name_what_was_found(contract: AnswerContract, name: str, reason: str) -> None:
+    """The operator reads this sentence to decide between more tokens and another checkpoint."""
+    with pytest.raises(ThoughtRefused, match=reason):
+        parse_answer(DAMAGED[name], contract)
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_statistics_that_overflow_are_refused() -> None:
+    """Quantiles beyond float32 would become an infinite motion."""
+    huge = ActionStatistics(
+        q01=np.full(7, -3e38), q99=np.full(7, 3e38), mask=np.ones(7, dtype=bool)
+    )
+    with pytest.raises(ThoughtRefused, match="not finite"):
+        parse_answer(GOOD, AnswerContract(huge))
 
 
 def test_steering_answer_with_a_trace_is_refused(contract: AnswerContract) -> None:

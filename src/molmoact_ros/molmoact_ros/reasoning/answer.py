@@ -156,7 +156,7 @@ def _read(text: str, contract: AnswerContract) -> Answer:
 def _action_bins(block: str, contract: AnswerContract) -> NDArray[np.uint8]:
     if _NESTED.fullmatch(block):
         rows = re.findall(_ROW, block[1:-1])
-    elif _FLAT.fullmatch(block) and contract.rows == 1:
+    elif _FLAT.fullmatch(block):
         rows = [block]
     else:
         raise ThoughtRefused(

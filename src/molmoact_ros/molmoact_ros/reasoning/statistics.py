@@ -82,18 +82,18 @@ class ActionStatistics:
         low, high = self.q01.astype(np.float32), self.q99.astype(np.float32)
         return np.where(self.scaled, 0.5 * (normal + 1) * (high - low) + low, normal)
 
-    def normalise(
-        self, actions: ArrayLike, gripper_raw: str = DEFAULT_CONVENTION
-    ) -> NDArray[np.float32]:
+    def normalise(self, actions: ArrayLike, gripper_raw: str | None = None) -> NDArray[np.float32]:
         """Recorded actions [..., D] to training values in -1..1; unscaled dimensions are grippers.
 
-        A dimension that never moved (q99 close to q01) becomes 0. ``gripper_raw`` as in gripper.py.
+        A dimension that never moved (q99 close to q01) becomes 0. ``gripper_raw``: convention of
+        gripper.py; None takes the card's, else 0 open / 1 closed.
         """
         raw = self._checked(actions, np.float32)
         low, high = self.q01.astype(np.float32), self.q99.astype(np.float32)
         scaled = np.clip(2 * (raw - low) / (high - low + np.float32(1e-8)) - 1, -1, 1)
         moving = np.where(np.isclose(high, low), np.float32(0), scaled)
-        gripper = gripper_to_training(raw, gripper_raw)
+        convention = gripper_raw or str(self.card.get("gripper_raw", DEFAULT_CONVENTION))
+        gripper = gripper_to_training(raw, convention)
         return np.where(self.scaled, moving, gripper).astype(np.float32)
 
     def _checked(self, values: ArrayLike, dtype: type) -> NDArray[Any]:
