@@ -113,7 +113,7 @@ class Codebook(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Vectors [B, code_size, H, W] of codes [B, H, W]."""
-        return self._embedding[codes].permute(0, 3, 1, 2).contiguous()
+        return self._embedding[codes].permute(0, 3, 1, 2)
 
 
 class _Residual(nn.Module):
