@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 from molmoact_ros.reasoning import prompts
-from molmoact_ros.reasoning.prompts import ANSWERS, chat_text, checked_instruction, question
+from molmoact_ros.reasoning.prompts import (
+    ANSWERS,
+    BadInstruction,
+    chat_text,
+    check_instruction,
+    question,
+)
 
 DIGESTS = {
     prompts.R1: (386, "959002ec3d9a1f5a"),
@@ -46,7 +52,7 @@ def test_golden_questions(golden: Path) -> None:
 
 def test_final_stop_and_blanks_are_dropped() -> None:
     """The template ends the sentence itself; "cube.." was never seen in training."""
-    assert checked_instruction("  pick up the cube. ") == "pick up the cube"
+    assert check_instruction("  pick up the cube. ") == "pick up the cube"
     assert question("pick up the cube.", 1) == question("pick up the cube", 1)
 
 
@@ -65,7 +71,7 @@ def test_final_stop_and_blanks_are_dropped() -> None:
 )
 def test_unusable_instructions_say_what_to_change(instruction: str, message: str) -> None:
     """Braces and angle brackets could smuggle place-holders or control tokens into the prompt."""
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(BadInstruction, match=message):
         question(instruction, 2)
 
 

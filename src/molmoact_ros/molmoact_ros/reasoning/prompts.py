@@ -75,11 +75,15 @@ ANSWERS: Final[Mapping[Wording, str]] = MappingProxyType(
 """Answers, without the one leading blank that every answer starts with."""
 
 
+class BadInstruction(ValueError):  # noqa: N818 (a verdict about a text, not a fault)
+    """An instruction that cannot be asked; the message tells the operator what to change."""
+
+
 def question(instruction: str, images: int, steered: bool = False) -> str:
     """The question for ``images`` pictures about ``instruction``.
 
     ``steered`` asks for the action only and needs the trace drawn on the first picture
-    (overlay.py). Raises ValueError for an instruction or a number of pictures that cannot be asked.
+    (overlay.py). Raises BadInstruction, or ValueError without a picture.
     """
     if images < 1:
         raise ValueError(f"A question needs at least one picture, got {images}; check the cameras.")
@@ -87,7 +91,7 @@ def question(instruction: str, images: int, steered: bool = False) -> str:
         template = S1 if images == 1 else SN
     else:
         template = R1 if images == 1 else RN
-    return template.replace("{task}", checked_instruction(instruction))
+    return template.replace("{task}", check_instruction(instruction))
 
 
 def chat_text(text: str) -> str:
@@ -95,25 +99,27 @@ def chat_text(text: str) -> str:
     return f"User: {text} Assistant:"
 
 
-def checked_instruction(instruction: str) -> str:
+def check_instruction(instruction: str) -> str:
     """The instruction without blanks around it and without a final stop (the template adds one).
 
-    Raises ValueError when it is empty, longer than 300 characters or several lines, or holds
+    Raises BadInstruction when it is empty, longer than 300 characters or several lines, or holds
     braces (place-holders) or angle brackets (they could spell a control token of the model).
     """
     text = instruction.strip().removesuffix(".").rstrip()
     if not text:
-        raise ValueError("The instruction is empty; write what to do, e.g. 'pick up the red cube'.")
+        raise BadInstruction(
+            "The instruction is empty; write what to do, e.g. 'pick up the red cube'."
+        )
     if len(text) > MAX_INSTRUCTION:
-        raise ValueError(
+        raise BadInstruction(
             f"The instruction has {len(text)} characters; shorten it to {MAX_INSTRUCTION} or fewer."
         )
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        raise ValueError(
+        raise BadInstruction(
             "The instruction has a line break or control character; write it as one plain line."
         )
     if forbidden := sorted(set(text) & set("{}<>")):
-        raise ValueError(
+        raise BadInstruction(
             f"The instruction contains {' '.join(forbidden)}; write it without braces and angle"
             " brackets."
         )
