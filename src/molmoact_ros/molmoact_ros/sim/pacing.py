@@ -64,7 +64,8 @@ class Pacer:
             self._deadline = now
 
     def stats(self) -> TickStats:
-        count = min(self._ticks, _WINDOW)
+        # One slot less: asked in the middle of a tick, the oldest one is already overwritten.
+        count = min(self._ticks, _WINDOW - 1)
         if count < 2:
             return TickStats(self._ticks, self._late, self._resyncs, 0.0, (0.0,) * 3, (0.0,) * 3)
         first = self._ticks - count
