@@ -27,8 +27,18 @@ setup(
     packages=find_packages(include=[package_name, f"{package_name}.*"]),
     package_data={
         package_name: [
-            "**/*.json", "**/*.txt", "**/*.yaml", "**/*.xml", "**/*.safetensors", "**/*.md",
-            "**/*.html", "**/*.js", "**/*.css", "**/*.svg", "**/*.png", "py.typed",
+            "**/*.json",
+            "**/*.txt",
+            "**/*.yaml",
+            "**/*.xml",
+            "**/*.safetensors",
+            "**/*.md",
+            "**/*.html",
+            "**/*.js",
+            "**/*.css",
+            "**/*.svg",
+            "**/*.png",
+            "py.typed",
         ]
     },
     data_files=[
@@ -41,7 +51,7 @@ setup(
     zip_safe=False,
     maintainer="molmoact_ros maintainers",
     maintainer_email="molmoact_ros@users.noreply.github.com",
-    description="A robot that thinks in the open: MolmoAct drives a Franka FR3, an operator watches.",
+    description="MolmoAct drives a Franka FR3 and an operator watches it think",
     license="Apache-2.0",
     entry_points={
         "console_scripts": [

@@ -50,9 +50,7 @@ def _action(node: NodeSpec, path: Path) -> Any:
     respawn = {"respawn": node.respawn, "respawn_delay": RESPAWN_DELAY_S}
     if not node.ros:
         program = ExecutableInPackage(package=node.package, executable=node.executable)
-        return ExecuteProcess(
-            cmd=[program, *node.args], name=node.name, output="screen", **respawn
-        )
+        return ExecuteProcess(cmd=[program, *node.args], name=node.name, output="screen", **respawn)
     try:
         parameters = {key: _parameter(value) for key, value in node.parameters}
     except _Missing as missing:

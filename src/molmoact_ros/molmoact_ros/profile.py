@@ -19,6 +19,7 @@ from molmoact_ros.profile_values import (
     Argument,
     ProfileError,
     Value,
+    as_text,
     is_scalar,
     substitute,
 )
@@ -193,10 +194,8 @@ def _node(path: Path, name: str, entry: object, values: Mapping[str, Value]) -> 
         enabled=_enabled(fields.get("enabled", True), values, place),
         ros=bool(fields.get("ros", True)),
         parameters=tuple((k, substitute(v, values, place)) for k, v in parameters.items()),
-        remappings=tuple(
-            (k, str(substitute(v, values, place))) for k, v in remappings.items()
-        ),
-        args=tuple(str(substitute(item, values, place)) for item in fields.get("args") or ()),
+        remappings=tuple((k, as_text(substitute(v, values, place))) for k, v in remappings.items()),
+        args=tuple(as_text(substitute(item, values, place)) for item in fields.get("args") or ()),
         respawn=bool(fields.get("respawn", False)),
     )
 

@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard, Union
+from typing import Any, TypeGuard
 
-Scalar = Union[bool, int, float, str]
-Value = Union[bool, int, float, str, list[Any]]
+Scalar = bool | int | float | str
+Value = bool | int | float | str | list[Any]
 
 _REFERENCE = re.compile(r"\$\{(\w*)\}")
 _TRUE = {"true", "yes", "on", "1"}
