@@ -76,37 +76,35 @@ class SceneSpec:
         return tuple(name for name in OBJECTS if name not in self.hidden)
 
 
-def scene_spec(
-    seed: int, apart: tuple[str, str] | None = None, camera_jitter: float = 0.0
-) -> SceneSpec:
+def scene_spec(seed: int, camera_jitter: float = 0.0) -> SceneSpec:
     """The scene of a seed: the same numbers for the same arguments, on every machine.
 
-    apart: two objects that must start at least 16 cm from each other (centres), for a task
-    whose goal is to bring them together. camera_jitter: see ``cameras.jittered``; 0 keeps
-    both cameras where they are. Raises ValueError for a negative seed or unknown objects.
+    Every scene suits every task of ``sim.tasks``: all cubes, the plate and the bowl are on
+    the table, and no goal holds at the start because objects stand too far apart.
+    camera_jitter: see ``cameras.jittered``; 0 keeps both cameras where they are.
+    Raises ValueError for a negative seed.
     """
     if seed < 0:
         raise ValueError(f"Scene seed {seed} is negative; use a whole number from 0 up.")
-    if apart is not None and not set(apart) <= set(OBJECTS):
-        raise ValueError(f"apart={apart} names unknown objects; choose two of {OBJECTS}.")
-    rng = np.random.default_rng([20250807, seed])
-    count = int(rng.integers(0, 3))
-    shown = [str(name) for name in rng.permutation(DISTRACTORS)[:count]]
+    # Separate streams: how many tries a layout took must not change the colours.
+    looks, spots, mounts = (np.random.default_rng([20250807, seed, i]) for i in range(3))
+    count = int(looks.integers(0, 3))
+    shown = [str(name) for name in looks.permutation(DISTRACTORS)[:count]]
     hidden = tuple(name for name in DISTRACTORS if name not in shown)
-    poses = _poses(rng, (PLATE, BOWL, *CUBES, *shown), apart)
+    poses = _poses(spots, (PLATE, BOWL, *CUBES, *shown))
     for i, name in enumerate(hidden):
         where = np.add(PARKING, (0.0, 0.2 * i, FOOTPRINTS[name].rest_height))
         poses[name] = Pose(where, np.array([0.0, 0.0, 0.0, 1.0]))
     return SceneSpec(
         seed=seed,
         poses={name: poses[name] for name in OBJECTS},
-        colours=_colours(rng, shown),
+        colours=_colours(looks),
         hidden=hidden,
-        light=_light(rng),
-        table=_hsv(rng, (0.085, 0.22, 0.80), (0.02, 0.08, 0.12)),
-        wall=_hsv(rng, (0.58, 0.05, 0.80), (0.06, 0.04, 0.06)),
-        external=jittered(EXTERNAL, rng, camera_jitter),
-        wrist=jittered(WRIST, rng, camera_jitter),
+        light=_light(looks),
+        table=_hsv(looks, (0.085, 0.22, 0.80), (0.02, 0.08, 0.12)),
+        wall=_hsv(looks, (0.58, 0.05, 0.80), (0.06, 0.04, 0.06)),
+        external=jittered(EXTERNAL, mounts, camera_jitter),
+        wrist=jittered(WRIST, mounts, camera_jitter),
     )
 
 
@@ -116,13 +114,11 @@ def minimum_distance(a: str, b: str) -> float:
     return FOOTPRINTS[a].radius + FOOTPRINTS[b].radius + room
 
 
-def _poses(
-    rng: np.random.Generator, names: tuple[str, ...], apart: tuple[str, str] | None
-) -> dict[str, Pose]:
+def _poses(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, Pose]:
     while True:  # A random start that leaves no room for the last objects is thrown away.
         spots: dict[str, np.ndarray] = {}
         for name in names:
-            spot = _free_spot(rng, name, spots, apart)
+            spot = _free_spot(rng, name, spots)
             if spot is None:
                 break
             spots[name] = spot
@@ -134,7 +130,6 @@ def _free_spot(
     rng: np.random.Generator,
     name: str,
     taken: dict[str, np.ndarray],
-    apart: tuple[str, str] | None,
 ) -> np.ndarray | None:
     margin = 0.02 if name in (PLATE, BOWL) else 0.0
     for _ in range(60):
@@ -145,8 +140,7 @@ def _free_spot(
             ]
         )
         if all(
-            np.linalg.norm(spot - other)
-            >= (0.16 if apart and {name, key} == set(apart) else minimum_distance(name, key))
+            np.linalg.norm(spot - other) >= minimum_distance(name, key)
             for key, other in taken.items()
         ):
             return spot
@@ -159,7 +153,7 @@ def _standing(rng: np.random.Generator, name: str, spot: np.ndarray) -> Pose:
     return Pose(position, turn.as_quat())
 
 
-def _colours(rng: np.random.Generator, shown: list[str]) -> dict[str, Rgb]:
+def _colours(rng: np.random.Generator) -> dict[str, Rgb]:
     colours = {cube: _hsv(rng, _CUBE_HSV[cube], (0.012, 0.06, 0.06)) for cube in CUBES}
     colours[PLATE] = _hsv(rng, (0.12, 0.025, 0.93), (0.03, 0.02, 0.03))
     colours[BOWL] = _hsv(rng, (0.6, 0.04, 0.20), (0.05, 0.03, 0.04))

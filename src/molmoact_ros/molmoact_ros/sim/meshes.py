@@ -134,7 +134,9 @@ def corner_normals(points: Points, faces: Faces) -> Points:
     A corner averages (by area) the faces around its point that lie within 38 degrees of
     its own face: round parts shade smoothly, edges stay edges.
     """
-    area = np.cross(points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]])
+    area = np.cross(
+        points[faces[:, 1]] - points[faces[:, 0]], points[faces[:, 2]] - points[faces[:, 0]]
+    )
     unit = area / np.maximum(np.linalg.norm(area, axis=1, keepdims=True), 1e-12)
     corner_point = faces.reshape(-1)
     order = np.argsort(corner_point, kind="stable")

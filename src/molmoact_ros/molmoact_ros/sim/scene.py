@@ -209,7 +209,9 @@ def _add_room(world: ET.Element) -> None:
     ET.SubElement(world, "geom", {**seen, "size": "0.14 0.12 0.002", "pos": "-0.03 0 0.0005"})
     for x in (-0.2, 0.88):
         for y in (-0.56, 0.56):
-            ET.SubElement(world, "geom", {**seen, "size": "0.03 0.03 0.34", "pos": f"{x} {y} -0.38"})
+            ET.SubElement(
+                world, "geom", {**seen, "size": "0.03 0.03 0.34", "pos": f"{x} {y} -0.38"}
+            )
     plane = {"type": "plane", "size": "4 4 0.1"}
     ET.SubElement(
         world, "geom", {**plane, "name": "floor", "pos": f"0 0 {_FLOOR_Z}", "material": "floor"}

@@ -1,0 +1,82 @@
+"""Depth pictures to the 100 depth codes of a thought, and codes back to a picture.
+
+One object for run time: it owns the VQ-VAE and runs the label pipeline of
+``reasoning.depth_image`` in front of it, so that codes of a sensor's depth mean the same as
+the codes a policy was trained on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from molmoact_ros.model.depth_vqvae import DepthVqVae
+from molmoact_ros.model.depth_weights import load_depth_vqvae
+from molmoact_ros.reasoning.depth_image import relative_depth_u8, vqvae_input
+
+PACKAGE_WEIGHTS = Path(__file__).parent / "weights" / "depth_vqvae.safetensors"
+GRID = (10, 10)
+
+
+class DepthCodec:
+    """Encodes and decodes one frame at a time on the CPU; safe to share between threads."""
+
+    def __init__(self, network: DepthVqVae, origin: str) -> None:
+        self._network = network.eval()
+        self.origin = origin
+
+    @staticmethod
+    def from_package() -> DepthCodec:
+        """With the weights of this package (card: model/weights/README.md)."""
+        return DepthCodec.from_file(PACKAGE_WEIGHTS)
+
+    @staticmethod
+    def from_file(path: Path) -> DepthCodec:
+        """With other weights: the released ``vae-final.pt`` or a ``.safetensors``.
+
+        Raises FileNotFoundError or ValueError as ``depth_weights.load_depth_vqvae``.
+        """
+        return DepthCodec(load_depth_vqvae(Path(path)), str(path))
+
+    @property
+    def codes(self) -> int:
+        """Size of the codebook (128)."""
+        return self._network.shape.codes
+
+    def encode(self, depth_metres: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Codes uint8 [10, 10], row-major as the picture, of metres float32 [H, W].
+
+        0 or NaN marks an unknown pixel. Raises ValueError for another shape or a frame
+        without any valid pixel.
+        """
+        return self.encode_picture(relative_depth_u8(depth_metres, source="sensor"))
+
+    def encode_picture(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Codes uint8 [10, 10] of a relative depth picture uint8 [H, W], near = bright."""
+        with torch.inference_mode():
+            codes = self._network.encode(torch.from_numpy(vqvae_input(picture)))
+        return codes[0].numpy().astype(np.uint8)
+
+    def decode(self, codes: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Picture float32 [320, 320] in 0..1, near = 1, of codes [10, 10].
+
+        Clipped, not stretched: the encoder's input spans 0..1 in every frame. Raises
+        ValueError for another grid or a code outside the codebook.
+        """
+        grid = np.asarray(codes)
+        if grid.shape != GRID or not np.issubdtype(grid.dtype, np.integer):
+            raise ValueError(
+                f"Depth codes are {grid.dtype} {grid.shape}, expected whole numbers {GRID}; "
+                "reshape the 100 depth tokens row by row."
+            )
+        if grid.min() < 0 or grid.max() >= self.codes:
+            raise ValueError(
+                f"Depth codes span {grid.min()}..{grid.max()}, expected 0..{self.codes - 1}; "
+                "refuse this answer or use the weights its codes were made with."
+            )
+        with torch.inference_mode():
+            picture = self._network.decode(torch.from_numpy(grid.astype(np.int64))[None])
+        return np.clip(picture[0, 0].numpy(), 0.0, 1.0)
