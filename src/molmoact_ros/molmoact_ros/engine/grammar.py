@@ -1,0 +1,165 @@
+"""Which tokens may come next, for any vocabulary.
+
+A token is allowed when its bytes lead on in the automaton of answers, however the vocabulary cuts
+the text: nothing a trained model would write in that shape is ever forbidden. Where the text is
+certain, the tokens are taken from its canonical encoding instead of asking the model.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmoact_ros.engine.automaton import DEAD, TOKEN, Automaton
+from molmoact_ros.model.tokenizer import MolmoActTokenizer
+
+_CONTEXT = 8
+"""Tokens looked back at when certain text is encoded; pieces of text are far shorter."""
+
+
+class Vocabulary:
+    """All spellings in order, so that tokens with a common beginning lie side by side."""
+
+    def __init__(self, tokenizer: MolmoActTokenizer) -> None:
+        self.bytes_of = tokenizer.token_bytes()
+        pairs = sorted((text, index) for index, text in enumerate(self.bytes_of) if text)
+        self._texts = [text for text, _ in pairs]
+        self._ids = [index for _, index in pairs]
+
+    def matching(self, automaton: Automaton, state: int) -> list[int]:
+        """Ids of all tokens whose bytes the automaton can follow from ``state``."""
+        found: list[int] = []
+        todo = [(state, b"", 0, len(self._texts))]
+        while todo:
+            here, prefix, low, high = todo.pop()
+            while low < high and self._texts[low] == prefix:
+                found.append(self._ids[low])
+                low += 1
+            for letter, target in automaton.letters(here).items():
+                if letter < TOKEN and low < high:
+                    longer = prefix + bytes([letter])
+                    first = bisect_left(self._texts, longer, low, high)
+                    last = bisect_left(self._texts, _after(longer), first, high)
+                    if first < last:
+                        todo.append((target, longer, first, last))
+        return found
+
+
+class AnswerGrammar:
+    """Walks an answer token by token. States come from ``start`` and ``advance``."""
+
+    def __init__(self, tokenizer: MolmoActTokenizer, automaton: Automaton) -> None:
+        self._tokenizer = tokenizer
+        self._automaton = automaton
+        self._vocabulary = Vocabulary(tokenizer)
+        self._allowed: dict[int, NDArray[np.int64]] = {}
+        self._certain: dict[int, tuple[str, int | None]] = {}
+        self._forced: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        self.start = automaton.start
+
+    def allowed(self, state: int) -> NDArray[np.int64]:
+        """Ids of the tokens that may come next, ascending."""
+        if state not in self._allowed:
+            ids = self._vocabulary.matching(self._automaton, state)
+            ids += [x - TOKEN for x in self._automaton.letters(state) if x >= TOKEN]
+            self._allowed[state] = np.array(sorted(ids), dtype=np.int64)
+        return self._allowed[state]
+
+    def advance(self, state: int, token: int) -> int:
+        """The state behind ``token``. Raises ValueError for one that is not allowed."""
+        target = self._automaton.step(state, TOKEN + token)
+        if target != DEAD:
+            return target
+        text = self._vocabulary.bytes_of[token] if 0 <= token < self._tokenizer.vocab_size else None
+        target = self._automaton.walk(state, text) if text else DEAD
+        if target == DEAD:
+            raise ValueError(f"token {token} ({text!r}) cannot follow here; ask ``allowed`` first")
+        return target
+
+    def done(self, state: int) -> bool:
+        """Whether the answer is complete, its end-of-text token included."""
+        return self._automaton.complete(state)
+
+    def forced(self, state: int, answer: Sequence[int]) -> list[int]:
+        """Tokens that must follow ``answer`` (all tokens so far); empty where there is a choice.
+
+        As many as the certain text fixes: its last piece is left to the model where what comes
+        behind could be spelled together with it.
+        """
+        if state not in self._certain:
+            self._certain[state] = self._certain_text(state)
+        text, closing = self._certain[state]
+        if not text:
+            return [] if closing is None else [closing]
+        recent = self._text_tail(answer)
+        if (state, recent) not in self._forced:
+            tokens = self._continued(recent, text)
+            whole = tokens and closing is not None
+            self._forced[state, recent] = [*tokens, closing] if whole else tokens  # type: ignore[list-item]
+        return self._forced[state, recent]
+
+    def _certain_text(self, state: int) -> tuple[str, int | None]:
+        """The only possible text from here, as far as its pieces are certain, and the one token
+        behind it, if that is certain too.
+        """
+        data = bytearray()
+        while len(moves := self._automaton.letters(state)) == 1:
+            ((letter, state),) = moves.items()
+            if letter >= TOKEN:
+                return _decoded(data), letter - TOKEN
+            data.append(letter)
+        text = _decoded(data)
+        followers = self._next_characters(state)
+        if all(self._tokenizer.last_piece(text + follower) == len(text) for follower in followers):
+            return text, None
+        return text[: self._tokenizer.last_piece(text)], None
+
+    def _next_characters(self, state: int) -> list[str]:
+        """Every character that may come next; none where only whole tokens may."""
+        found, todo = [], [(state, b"")]
+        while todo:
+            here, prefix = todo.pop()
+            for letter, target in self._automaton.letters(here).items():
+                if letter < TOKEN:
+                    data = prefix + bytes([letter])
+                    character = _decoded(data)
+                    if character:
+                        found.append(character)
+                    elif len(data) < 4:
+                        todo.append((target, data))
+        return found
+
+    def _text_tail(self, answer: Sequence[int]) -> tuple[int, ...]:
+        tail: list[int] = []
+        for token in reversed(answer[-_CONTEXT:]):
+            if self._vocabulary.bytes_of[token] is None:
+                break
+            tail.insert(0, token)
+        return tuple(tail)
+
+    def _continued(self, recent: tuple[int, ...], text: str) -> list[int]:
+        """Canonical tokens of ``text`` behind ``recent``; none when the model cut it otherwise."""
+        for start in range(len(recent)):
+            context = recent[start:]
+            before = _decoded(b"".join(self._vocabulary.bytes_of[t] or b"" for t in context))
+            ids = self._tokenizer.encode(before + text)
+            if before and tuple(ids[: len(context)]) == context:
+                return ids[len(context) :]
+        return [] if recent else self._tokenizer.encode(text)
+
+
+def _after(prefix: bytes) -> bytes:
+    """The smallest byte string behind every string that begins with ``prefix``."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\xff" * 64
+
+
+def _decoded(data: bytes | bytearray) -> str:
+    """UTF-8 text, or nothing for bytes cut inside a character."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return ""
