@@ -100,3 +100,15 @@ class Arm(Protocol):
     def home(self) -> Future[str]:
         """Move the joints slowly to the home position; needs no ``arm``."""
         ...
+
+
+def resolve(future: Future[str], text: str) -> None:
+    """Answer a request unless nobody waits for it any more."""
+    if future.set_running_or_notify_cancel():
+        future.set_result(text)
+
+
+def refuse(future: Future[str], text: str) -> None:
+    """Refuse a request unless nobody waits for it any more."""
+    if future.set_running_or_notify_cancel():
+        future.set_exception(ArmError(text))
