@@ -85,7 +85,7 @@ WRIST = CameraSetup(
     frame_id="wrist_color_optical_frame",
     mount="hand",
     position=(0.075, 0.0, 0.035),
-    target=(0.024, 0.0, 0.135),
+    target=(0.012, 0.0, 0.135),
     up=(1.0, 0.0, 0.0),
     fovy=58.0,
 )

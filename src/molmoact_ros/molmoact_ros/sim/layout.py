@@ -169,7 +169,7 @@ def _light(rng: np.random.Generator) -> LightSpec:
     direction /= np.linalg.norm(direction)
     return LightSpec(
         (float(direction[0]), float(direction[1]), float(direction[2])),
-        intensity=float(rng.uniform(0.50, 0.70)),
+        intensity=float(rng.uniform(0.42, 0.56)),
         warmth=float(rng.uniform(-1.0, 1.0)),
     )
 

@@ -172,8 +172,8 @@ def _add_looks(visual: ET.Element, assets: ET.Element) -> None:
     quality.set("shadowsize", "2048")
     headlight = visual.find("headlight")
     if headlight is not None:
-        headlight.set("ambient", "0.30 0.30 0.30")
-        headlight.set("diffuse", "0.18 0.18 0.18")
+        headlight.set("ambient", "0.27 0.27 0.27")
+        headlight.set("diffuse", "0.12 0.12 0.12")
     ET.SubElement(visual, "map", znear="0.01", zfar="10")
     ET.SubElement(visual, "global", offwidth="1280", offheight="960")
     for material in assets.findall("material"):
@@ -197,7 +197,7 @@ def _add_room(world: ET.Element) -> None:
     directional = {"directional": "true", "specular": "0.1 0.1 0.1", "ambient": "0 0 0"}
     ET.SubElement(world, "light", {"name": "key", "diffuse": "0.6 0.6 0.6", **directional})
     fill = {**directional, "castshadow": "false", "dir": "-0.6 -0.35 -0.5"}
-    ET.SubElement(world, "light", {"name": "fill", "diffuse": "0.22 0.22 0.24", **fill})
+    ET.SubElement(world, "light", {"name": "fill", "diffuse": "0.18 0.18 0.20", **fill})
     box = {"type": "box", "friction": "1 0.02 0.0005"}
     ET.SubElement(
         world,
