@@ -148,13 +148,11 @@ def _at_grasp(hand: Hand, target: Floats, yaw: float) -> bool:
 
 def grasp_yaw(estimate: Estimate, item: Item, name: str, current: float) -> float:
     """The tool yaw along the cube's sides with room for the fingers, near to ``current``."""
-
-    def cost(yaw: float) -> float:
-        room = finger_room(estimate, item.xy, yaw, (name,))
-        return abs(yaw - current) + 100.0 * max(0.0, 0.012 - room)
-
     quarters = item.yaw + np.arange(-3, 4) * (np.pi / 2)
-    return float(min(quarters[np.abs(quarters) < MAX_YAW_RAD], key=cost))
+    yaws = quarters[np.abs(quarters) < MAX_YAW_RAD]
+    room = finger_room(estimate, item.xy, yaws, (name,))
+    cost = np.abs(yaws - current) + 100.0 * np.maximum(0.0, 0.012 - room)
+    return float(yaws[int(np.argmin(cost))])
 
 
 def _grasp_height(estimate: Estimate, item: Item) -> float:

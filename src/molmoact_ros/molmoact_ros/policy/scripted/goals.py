@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from molmoact_ros.policy.scripted.estimate import Estimate
 from molmoact_ros.policy.scripted.percept import (
@@ -27,6 +28,10 @@ RETREAT_M = 0.22
 # Centre distance of neighbours: room for two half diagonals (57 mm), well within 80 mm.
 NEXT_TO_M = 0.065
 NEXT_TO_DONE_M = 0.074
+# Centre distance of two cubes that share a plate, faces parallel: a gap of 6 mm.
+NEIGHBOUR_M = 0.046
+# Let go this far above what is below: do not press.
+LET_GO_M = 0.003
 ON_PLATE_M = 0.052
 IN_BOWL_M = 0.048
 # Half the distance between open fingers plus half a finger's thickness.
@@ -76,31 +81,49 @@ def place_for(estimate: Estimate, goal: Goal) -> Place:
     xy = estimate.items[goal.target].xy
     table = estimate.table
     if goal.family == "put_on":
-        # 3 mm above the plate: let go, do not press.
-        return Place(np.array([*xy, table + PLATE_FLOOR_M + CUBE_M / 2 + 0.003]))
+        return _on_plate(estimate, goal)
     if goal.family == "put_into":
         # Open fingers are as wide as the bowl: release with their tips just above the rim.
         return Place(np.array([*xy, table + BOWL_HEIGHT_M + CUBE_M / 2 + 0.002]))
     return _beside(estimate, goal)
 
 
+def _on_plate(estimate: Estimate, goal: Goal) -> Place:
+    """The middle of the plate, or face to face with a cube that already stands there."""
+    centre = estimate.items[goal.target].xy
+    height = estimate.table + PLATE_FLOOR_M + CUBE_M / 2 + LET_GO_M
+    others = [item for name, item in estimate.items.items() if name in CUBES and name != goal.item]
+    standing = [item for item in others if np.linalg.norm(item.xy - centre) < ON_PLATE_M]
+    if not standing:
+        return Place(np.array([*centre, height]))
+    sides = np.concatenate([item.yaw + np.arange(4) * (np.pi / 2) for item in standing])
+    spots = np.repeat([item.xy for item in standing], 4, axis=0) + NEIGHBOUR_M * _unit(sides)
+    yaws = _half_turn(sides)
+    # Fingers open along the faces between the cubes, so they never enter the gap.
+    crowded = _room(estimate, spots, (goal.item, goal.target)) < NEIGHBOUR_M - CUBE_M * 0.6 - 0.002
+    cost = np.linalg.norm(spots - centre, axis=1) + crowded + (np.abs(yaws) > MAX_YAW_RAD)
+    best = int(np.argmin(cost))
+    return Place(np.array([*spots[best], height]), float(yaws[best]))
+
+
 def put_down(estimate: Estimate, name: str) -> Place:
     """The nearest free spot of the table, to get rid of a cube nobody asked for."""
-    here = estimate.items[name].xy
-    rings = [
-        here + radius * np.array([np.cos(angle), np.sin(angle)])
-        for radius in (0.0, 0.04, 0.08, 0.12, 0.16)
-        for angle in np.arange(0.0, 2 * np.pi, np.pi / 8)
-    ]
-    inside = [xy for xy in rings if 0.35 < xy[0] < 0.68 and abs(xy[1]) < 0.30] or [here]
-    best = max(inside, key=lambda xy: min(_room(estimate, xy, (name,)), 0.06))
-    return Place(np.array([*best, estimate.table + CUBE_M / 2 + 0.003]))
+    angles = np.arange(0.0, 2 * np.pi, np.pi / 8)
+    spots = estimate.items[name].xy + np.concatenate(
+        [radius * _unit(angles) for radius in (0.0, 0.04, 0.08, 0.12, 0.16)]
+    )
+    # The first of the best: spots are ordered by distance, more room than this is no better.
+    room = np.minimum(_room(estimate, spots, (name,)), 0.06) - _outside(spots)
+    best = spots[int(np.argmax(room))]
+    return Place(np.array([*best, estimate.table + CUBE_M / 2 + LET_GO_M]))
 
 
-def finger_room(estimate: Estimate, xy: Floats, yaw: float, ignore: tuple[str, ...]) -> float:
-    """Free metres around both open fingers of a tool at ``xy`` with ``yaw``."""
-    axis = FINGER_OFFSET_M * np.array([-np.sin(yaw), np.cos(yaw)])
-    return min(_room(estimate, xy + axis, ignore), _room(estimate, xy - axis, ignore))
+def finger_room(
+    estimate: Estimate, xy: Floats, yaws: Floats, ignore: tuple[str, ...]
+) -> Floats:
+    """Free metres [K] around both open fingers of a tool at ``xy`` [2] or [K, 2], yaws [K]."""
+    axis = FINGER_OFFSET_M * _unit(yaws + np.pi / 2)
+    return np.minimum(_room(estimate, xy + axis, ignore), _room(estimate, xy - axis, ignore))
 
 
 def _beside(estimate: Estimate, goal: Goal) -> Place:
@@ -108,38 +131,46 @@ def _beside(estimate: Estimate, goal: Goal) -> Place:
     target = estimate.items[goal.target].xy
     arrival = estimate.items[goal.item].xy - target
     heading = float(np.arctan2(arrival[1], arrival[0]))
-
-    def cost(angle: float) -> float:
-        yaw = _half_turn(angle)
-        xy = target + NEXT_TO_M * np.array([np.cos(angle), np.sin(angle)])
-        ignore = (goal.item, goal.target)
-        room = min(_room(estimate, xy, ignore) - CUBE_M / 2, finger_room(estimate, xy, yaw, ignore))
-        outside = not (0.33 < xy[0] < 0.70 and abs(xy[1]) < 0.33)
-        # Its own arrival side costs nothing, so a choice once made confirms itself.
-        turn = abs(float((angle - heading + np.pi) % (2 * np.pi) - np.pi))
-        return turn + 100.0 * max(0.0, 0.02 - room) + 10.0 * outside
-
-    # Fingers open across the line between the cubes: tool x along it, within the wrist's range.
-    angles = [a for a in np.arange(-np.pi, np.pi, np.pi / 16) if abs(_half_turn(a)) < MAX_YAW_RAD]
-    best = min(angles, key=cost)
-    xy = target + NEXT_TO_M * np.array([np.cos(best), np.sin(best)])
-    return Place(np.array([*xy, estimate.table + CUBE_M / 2 + 0.003]), _half_turn(best))
+    spots = target + NEXT_TO_M * _unit(_SIDES)
+    # Fingers open across the line between the cubes: tool x along it.
+    yaws = _half_turn(_SIDES)
+    ignore = (goal.item, goal.target)
+    room = np.minimum(
+        _room(estimate, spots, ignore) - CUBE_M / 2, finger_room(estimate, spots, yaws, ignore)
+    )
+    # Its own arrival side costs nothing, so a choice once made confirms itself.
+    turn = np.abs((_SIDES - heading + np.pi) % (2 * np.pi) - np.pi)
+    best = int(np.argmin(turn + 100.0 * np.maximum(0.0, 0.02 - room) + 10.0 * _outside(spots)))
+    position = np.array([*spots[best], estimate.table + CUBE_M / 2 + LET_GO_M])
+    return Place(position, float(yaws[best]))
 
 
-def _half_turn(angle: float) -> float:
-    """The same line's direction in [-pi/2, pi/2)."""
-    return float((angle + np.pi / 2) % np.pi - np.pi / 2)
+def _room(estimate: Estimate, points: Floats, ignore: tuple[str, ...]) -> Floats:
+    """Metres [K] from each of ``points`` [K, 2] to the nearest outline of another thing."""
+    others = [name for name in estimate.items if name not in ignore]
+    if not others:
+        return np.full(len(points), 0.5)
+    centres = np.array([estimate.items[name].xy for name in others])
+    radii = np.array([_RADII_M.get(name, CUBE_M * 0.6) for name in others])
+    gaps = points[:, None, :] - centres[None]
+    return np.asarray((np.hypot(gaps[..., 0], gaps[..., 1]) - radii).min(axis=1))
 
 
-def _room(estimate: Estimate, xy: Floats, ignore: tuple[str, ...]) -> float:
-    """Metres from ``xy`` to the nearest outline of another thing on the table."""
-    nearest = 0.5
-    for name, item in estimate.items.items():
-        if name in ignore:
-            continue
-        radius = {PLATE: PLATE_RADIUS_M, BOWL: BOWL_RADIUS_M}.get(name, CUBE_M * 0.6)
-        nearest = min(nearest, float(np.linalg.norm(item.xy - xy)) - radius)
-    return nearest
+def _outside(spots: Floats) -> NDArray[np.bool_]:
+    """Whether spots [K, 2] lie where the arm or the camera hardly reach."""
+    x, y = spots[:, 0], spots[:, 1]
+    return (x < 0.33) | (x > 0.70) | (np.abs(y) > 0.33)
 
 
-__all__ = ["CUBES", "Goal", "Place", "achieved", "finger_room", "place_for", "put_down"]
+def _unit(angles: Floats) -> Floats:
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+
+def _half_turn(angles: Floats) -> Floats:
+    """The same lines' directions in [-pi/2, pi/2)."""
+    return (angles + np.pi / 2) % np.pi - np.pi / 2
+
+
+_RADII_M = {PLATE: PLATE_RADIUS_M, BOWL: BOWL_RADIUS_M}
+_AROUND = np.arange(-np.pi, np.pi, np.pi / 16)
+_SIDES = _AROUND[np.abs(_half_turn(_AROUND)) < MAX_YAW_RAD]

@@ -25,6 +25,7 @@ TOP_BAND_M = 0.006
 # A visible top face inside these side lengths is taken for a whole one; pixel centres make
 # it up to a pixel (3 mm) too small, noise and edge pixels up to 8 mm too large.
 WHOLE_SIDE_M = (0.031, 0.049)
+MAX_SIDE_M = 0.075
 MIN_TOP_POINTS = 8
 MIN_HEIGHT_M = 0.012
 MAX_HEIGHT_M = 0.45
@@ -76,11 +77,12 @@ def _cube_from_points(name: str, points: NDArray[np.float32]) -> tuple[float, De
     face = points[np.abs(points[:, 2] - top) < TOP_BAND_M]
     if len(face) < MIN_TOP_POINTS:
         return None
-    (cx, cy), sides, angle = cv2.minAreaRect(np.ascontiguousarray(face[:, :2]) * 1000.0)
-    short, long = sorted(side / 1000.0 for side in sides)
-    if long > 0.075:
+    # OpenCV measures in whole units of its own tolerance: millimetres, not metres.
+    (x_mm, y_mm), sides_mm, degrees = cv2.minAreaRect(np.ascontiguousarray(face[:, :2]) * 1e3)
+    short, long = sorted(side / 1e3 for side in sides_mm)
+    if long > MAX_SIDE_M:
         return None
     whole = short > WHOLE_SIDE_M[0] and long < WHOLE_SIDE_M[1]
-    centre = np.array([cx / 1000.0, cy / 1000.0, float(np.median(face[:, 2])) - CUBE_M / 2])
+    centre = np.array([x_mm / 1e3, y_mm / 1e3, float(np.median(face[:, 2])) - CUBE_M / 2])
     score = len(face) * (2.0 if whole else 1.0)
-    return score, Detection(name, centre, square_angle(np.radians(angle)), whole)
+    return score, Detection(name, centre, square_angle(np.radians(degrees)), whole)

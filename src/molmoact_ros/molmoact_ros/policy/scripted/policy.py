@@ -65,6 +65,10 @@ class ScriptedPolicy:
             "memoryless motion rule; its depth codes come from the packaged depth tokenizer."
         )
 
+    @property
+    def needs_geometry(self) -> bool:
+        return True
+
     def reset(self, instruction: str) -> None:
         """Start a goal. Raises PolicyError, listing what can be asked, when not understood."""
         self._goal = goal_from_instruction(instruction)

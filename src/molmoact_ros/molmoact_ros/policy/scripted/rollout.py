@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from molmoact_ros.geometry import interpolate
 from molmoact_ros.policy.scripted.estimate import Estimate, Hand, between_fingers, carried, grip
 from molmoact_ros.policy.scripted.expert import next_row
 from molmoact_ros.policy.scripted.goals import Goal
@@ -53,7 +52,7 @@ def _advance(
     estimate: Estimate, hand: Hand, delta: Floats, gripper: float
 ) -> tuple[Estimate, Hand, bool]:
     command = hand.command.moved(delta)
-    measured = interpolate(hand.measured, command, FOLLOWING)
+    measured = hand.measured.moved(FOLLOWING * hand.measured.delta_to(command))
     width = _finger_width(estimate, hand, gripper)
     resting = not delta.any() and abs(width - hand.width) < 1e-9
     after = Hand(command, measured, width)
