@@ -75,8 +75,9 @@ def draw_trace(image: Bytes, points: NDArray[np.floating], style: TraceStyle) ->
         _soft_outline(out, pixels, style.width * scale)
         _line(out, pixels, style, scale)
     if style.numbered:
-        for number, pixel in enumerate(pixels, start=1):
-            _stamp_disc(out, pixel, number, style.colour, scale)
+        # Backwards: where points meet, the one that comes first stays readable.
+        for index in reversed(range(len(pixels))):
+            _stamp_disc(out, pixels[index], index + 1, style.colour, scale)
     else:
         _stamp_disc(out, pixels[-1], None, style.colour, scale)
     return out

@@ -56,7 +56,7 @@ def _working(policy: PolicyStatus, command: CommandStatus | None) -> Words:
         return Words("warn", "Holding still", _first(_sentence(command.reason), detail))
     if policy.phase == "thinking" and policy.row >= policy.rows:
         return Words("busy", "Thinking", _first(detail, "The first motion follows."))
-    return Words("busy", "Moving", _first(detail, "Press STOP, or Space, at any time."))
+    return Words("busy", "Moving", _first(detail, "Press STOP at any time."))
 
 
 def _sentence(text: str) -> str:

@@ -68,7 +68,7 @@ export class Stage {
     ink.clearRect(0, 0, width, height);
     ink.lineCap = ink.lineJoin = "round";
     const place = ([x, y]) => [(x / 255) * width, (y / 255) * height];
-    const thick = Math.max(2.5, width / 230);
+    const thick = Math.max(2, width / 230);
     if (this.showExecuted) this.drawExecuted(this.executed.map(place), thick);
     if (!this.showTrace) return;
     const part = Math.min(1, (performance.now() - this.began) / MORPH_MS);
@@ -79,6 +79,7 @@ export class Stage {
   }
 
   drawExecuted(points, thick) {
+    this.ink.lineCap = "butt"; // round ends of half-clear pieces would show as beads
     for (let i = 1; i < points.length; i++) {
       const alpha = 0.15 + (0.85 * i) / points.length;
       this.line(points.slice(i - 1, i + 1), `rgba(4, 8, 14, ${alpha * 0.45})`, thick * 1.8);
@@ -87,6 +88,7 @@ export class Stage {
       const alpha = 0.15 + (0.85 * i) / points.length;
       this.line(points.slice(i - 1, i + 1), `rgba(255, 255, 255, ${alpha})`, thick * 0.8);
     }
+    this.ink.lineCap = "round";
   }
 
   drawTrace(points, thick) {
@@ -102,8 +104,9 @@ export class Stage {
       shade.addColorStop(1, css(mix([8, 90, 110], MODEL, i / last)));
       this.line(points.slice(i - 1, i + 1), shade, thick);
     }
-    const radius = Math.max(9, thick * 2.7);
-    points.forEach((point, i) => this.disc(point, radius, String(i + 1)));
+    const radius = Math.max(7, thick * 2.7);
+    // Backwards: where points meet, the one that comes first stays readable.
+    for (let i = points.length - 1; i >= 0; i--) this.disc(points[i], radius, String(i + 1));
   }
 
   line(points, colour, width) {

@@ -39,7 +39,7 @@ export function drawChunk(rows, row) {
   document.getElementById("chunk-bars").replaceChildren(...lines);
 }
 
-const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1);
+const signed = (value) => (value <= -0.05 ? "−" : "+") + Math.abs(value).toFixed(1); // never −0.0
 
 function line(name, value, rows, draw) {
   const row = make("div");
