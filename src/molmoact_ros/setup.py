@@ -1,24 +1,24 @@
 """Installs molmoact_ros the ament_python way; colcon calls this file."""
 
-import os
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 package_name = "molmoact_ros"
-# colcon runs with the package as its working folder; with --symlink-install it runs in the
-# build folder through a link to this file. The real place is needed for both.
+# With --symlink-install colcon runs this in the build folder, through a link to this file.
 here = Path(__file__).resolve().parent
-root = here.parent.parent
 
 
 def shared(folder: str, *patterns: str) -> tuple[str, list[str]]:
-    """One entry of data_files: files of the workspace that go to share/molmoact_ros/folder."""
-    found = sorted(path for pattern in patterns for path in (root / folder).glob(pattern))
+    """Files that go to share/molmoact_ros/folder. ``launch`` and ``config`` are links to the
+    workspace's folders: colcon wants what it installs below the package."""
+    found = sorted(path.name for item in patterns for path in (here / folder).glob(item))
     if not found:
-        raise SystemExit(f"setup.py found no {patterns} in {root / folder}: build a full checkout")
-    # colcon refuses absolute paths.
-    return f"share/{package_name}/{folder}", [os.path.relpath(path) for path in found]
+        raise SystemExit(
+            f"setup.py found no {' or '.join(patterns)} in {here / folder}; it is a link to "
+            f"../../{folder}: clone the whole repository with symbolic links"
+        )
+    return f"share/{package_name}/{folder}", [f"{folder}/{name}" for name in found]
 
 
 setup(

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,8 @@ COLCON = Path(sys.executable).parent / "colcon"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both packages built from the source tree into a scratch folder."""
-    assert COLCON.is_file(), "colcon is missing: run ./run setup"
-    base = tmp_path_factory.mktemp("colcon")
+def _build(base: Path, *options: str) -> Path:
+    """Build into ``base`` only; returns the install folder."""
     environment = {
         **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         "VIRTUAL_ENV": sys.prefix,
@@ -27,16 +25,25 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "AMENT_PREFIX_PATH": sys.prefix,
         "CMAKE_PREFIX_PATH": sys.prefix,
     }
+    assert COLCON.is_file(), "colcon is missing: run ./run setup"
+    command = [str(COLCON), "--log-base", str(base / "log"), "build"]
+    command += ["--build-base", str(base / "build"), "--install-base", str(base / "install")]
     done = subprocess.run(
-        [str(COLCON), "--log-base", str(base / "log"), "build",
-         "--base-paths", str(ROOT), "--build-base", str(base / "build"),
-         "--install-base", str(base / "install"), "--packages-select", "molmoact_msgs",
-         "molmoact_ros", "--cmake-args", "-DBUILD_TESTING=OFF",
-         f"-DPython3_EXECUTABLE={sys.executable}"],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
+        [*command, *options], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    yield base / "install"
+    return base / "install"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Both packages built from the source tree into a scratch folder."""
+    base = tmp_path_factory.mktemp("colcon")
+    yield _build(
+        base,
+        *("--base-paths", str(ROOT), "--packages-select", "molmoact_msgs", "molmoact_ros"),
+        *("--cmake-args", "-DBUILD_TESTING=OFF", f"-DPython3_EXECUTABLE={sys.executable}"),
+    )
     shutil.rmtree(base, ignore_errors=True)
 
 
@@ -93,3 +100,14 @@ def test_an_installed_profile_is_found(installed: Path) -> None:
     module, path = done.stdout.split()
     assert module.startswith(str(installed))
     assert path == str(installed / "molmoact_ros/share/molmoact_ros/config/sim.yaml")
+
+
+def test_symlink_install_stays_in_its_folders(tmp_path: Path) -> None:
+    """Developers build with --symlink-install: data files named with ../ would then be linked
+    outside the build folder, over whatever is there."""
+    package = ROOT / "src" / "molmoact_ros"
+    install = _build(tmp_path, "--symlink-install", "--base-paths", str(package))
+    share = install / "molmoact_ros" / "share" / "molmoact_ros"
+    assert (share / "launch" / "demo.launch.py").samefile(ROOT / "launch" / "demo.launch.py")
+    assert (share / "config" / "sim.yaml").samefile(ROOT / "config" / "sim.yaml")
+    assert {path.name for path in tmp_path.iterdir()} == {"build", "install", "log"}
