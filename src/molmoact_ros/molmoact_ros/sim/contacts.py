@@ -60,9 +60,9 @@ class ContactSensor:
         )
         self._hand = model.body(f"{prefix}hand").id
         self._carried_by = _carried_by(model, self._joints)
-        moving = self._carried_by.any(axis=1)
+        moving: NDArray[np.bool_] = np.asarray(self._carried_by.any(axis=1))
         self._moving_bodies = np.flatnonzero(moving)
-        self._geom_moves: NDArray[np.bool_] = np.asarray(moving[model.geom_bodyid])
+        self._geom_moves = moving[model.geom_bodyid]
         self._keep = math.exp(-timestep / time_constant)
         self._contact_force = np.zeros(6)
         self._filtered: Floats = np.zeros(6 + ARM_JOINTS)

@@ -22,7 +22,7 @@ from molmoact_ros.sim.hand import HandDrive
 from molmoact_ros.sim.pacing import Pacer
 from molmoact_ros.sim.shared import SceneHeader, SnapshotWriter, snapshot_name
 from molmoact_ros.sim.tabletop import Scene
-from molmoact_ros.sim.wheel import measure_true_tool_pose, read_joints_quickly
+from molmoact_ros.sim.wheel import forget_motion, measure_true_tool_pose, read_joints_quickly
 
 logger = logging.getLogger(__name__)
 
@@ -173,6 +173,7 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
             self.sim.data.qpos[self._robot._qpos_addrs] = self._scene.home_q
             self.sim.data.qvel[self._robot._dof_addrs] = 0.0
             self.arm._reset_state()  # hold the new joints, not the old ones
+            forget_motion(self._robot)
         self._publish()
         return self._generation
 

@@ -49,6 +49,17 @@ def measure_true_tool_pose(robot: Any) -> None:
     robot.kinematics = lambda q: kinematics(q).copy()
 
 
+def forget_motion(robot: Any) -> None:
+    """Restart the finite differences behind desired velocities and accelerations.
+
+    After joints were set directly they would report a jump, and a client's motion planner
+    takes them as the start of its next motion.
+    """
+    for component in robot._tracked_state_components.values():
+        for observer in component.observers.values():
+            observer.clear()
+
+
 def read_joints_quickly(robot: Any, data: mujoco.MjData) -> None:
     """Slices instead of element by element reading: a tenth of a tick less.
 
