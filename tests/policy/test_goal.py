@@ -58,6 +58,7 @@ class Fake:
     """A policy made of a function of the call number."""
 
     description = "fake"
+    needs_geometry = False
 
     def __init__(self, world: World, answer) -> None:  # type: ignore[no-untyped-def]
         self.world, self.answer = world, answer

@@ -87,19 +87,22 @@ class PolicyNode(ManagedNode):
         self._base = str(self.value("base_frame"))
         self._period = float(self.value("period"))
         slots = SLOTS[: int(self.value("images"))]
-        self._buffer = ObservationBuffer(slots, max_age=float(self.value("max_image_age")))
         spec = PolicySpec(
             kind=str(self.value("policy")),
             checkpoint=str(self.value("checkpoint")),
             unnorm_key=str(self.value("unnorm_key")),
             images=len(slots),
-            period=self._period,
             seed=int(self.value("seed")),
         )
         try:
             self._policy = make_policy(spec)
         except (PolicyError, OSError, ValueError) as error:
             raise SetupError(f"policy '{spec.kind}' cannot start: {error}") from error
+        self._buffer = ObservationBuffer(
+            slots,
+            max_age=float(self.value("max_image_age")),
+            needs_geometry=self._policy.needs_geometry,
+        )
         settings = GoalSettings(
             period=self._period,
             rethink_after_rows=int(self.value("rethink_after_rows")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from rclpy.qos import (
     QoSProfile,
     ReliabilityPolicy,
 )
+from rclpy.signals import SignalHandlerOptions
 
 SENSOR_QOS = QoSProfile(
     depth=2, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT
@@ -155,12 +157,23 @@ class ManagedNode(LifecycleNode):
 
 
 def run(node_class: type[ManagedNode], args: Sequence[str] | None = None) -> None:
-    """main() of a node: spins until SIGINT/SIGTERM, then shuts the node down in order."""
-    rclpy.init(args=args)
-    # rclpy's default handlers stop the context on SIGINT and SIGTERM, which ends spin().
+    """main() of a node: spins until SIGINT or SIGTERM, then halts and tears the node down.
+
+    rclpy's own handlers would end the context at once, under threads that still publish. So
+    signals are blocked everywhere and one thread waits for them and ends the spinning.
+    """
+    stop_signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = node_class()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+
+    def end_on_signal() -> None:
+        signal.sigwait(stop_signals)
+        executor.shutdown(timeout_sec=1.0)
+
+    threading.Thread(target=end_on_signal, name="signals", daemon=True).start()
     status = 0
     try:
         if node.value("autostart"):
@@ -170,10 +183,9 @@ def run(node_class: type[ManagedNode], args: Sequence[str] | None = None) -> Non
                 node.trigger_activate()
         if status == 0:
             executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+    except ExternalShutdownException:
+        pass  # the context was ended by somebody else: shut down all the same
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node.active:
             node.active = False
             node.halt()

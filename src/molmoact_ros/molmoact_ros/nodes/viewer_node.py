@@ -18,7 +18,7 @@ from visualization_msgs.msg import MarkerArray
 
 from molmoact_ros.frames import UnknownTransform
 from molmoact_ros.geometry import Camera, Pose
-from molmoact_ros.model.depth_codec import DepthCodec
+from molmoact_ros.model.depth_codec import GRID, DepthCodec
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.inputs import StaticFrames
 from molmoact_ros.nodes.marker_messages import marker_array
@@ -93,7 +93,7 @@ class ViewerNode(ManagedNode):
         except convert.BadMessage as bad:
             self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
             codes = None
-        if codes is not None and codes.shape == self._codec.grid:
+        if codes is not None and codes.shape == GRID:
             relative = self._codec.decode(codes)
             self._mono.publish(convert.image_message(depth_mono8(relative), "mono8", message.header))
             picture = colour_depth(relative)

@@ -241,12 +241,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _save(record: RunRecord, folder: Path, result: dict[str, object]) -> None:
-    from molmoact_ros.model.depth_codec import DepthCodec
+    from molmoact_ros.model.depth_codec import GRID, DepthCodec
 
     codec = DepthCodec.from_package()
 
     def decode(codes: tuple[int, ...]) -> NDArray[np.float32]:
-        return codec.decode(np.array(codes, np.uint8).reshape(codec.grid))
+        return codec.decode(np.array(codes, np.uint8).reshape(GRID))
 
     def progress(done: int, total: int) -> None:
         if done % 50 == 0 or done == total:

@@ -49,6 +49,11 @@ class Policy(Protocol):
         """Model name and revision, and in plain words where its weights come from."""
         ...
 
+    @property
+    def needs_geometry(self) -> bool:
+        """Whether observations must hold depth, calibration, poses and finger width."""
+        ...
+
     def reset(self, instruction: str) -> None:
         """Forget the last episode. Raises PolicyError when the instruction cannot be served."""
         ...

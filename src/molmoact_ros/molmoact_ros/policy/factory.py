@@ -13,22 +13,22 @@ KINDS = ("scripted", "molmoact")
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a profile says about its policy; ``period`` in seconds a row."""
+    """What a profile says about its policy. ``seed`` is that of random weights."""
 
     kind: str = "scripted"
     checkpoint: str = ""
     unnorm_key: str = ""
     images: int = 2
-    period: float = 1.0 / 15.0
     seed: int = 0
 
 
 def make_policy(spec: PolicySpec) -> Policy:
     """Build the policy. Raises PolicyError for an unknown kind, or what its loader raises."""
     if spec.kind == "scripted":
+        from molmoact_ros.model.depth_codec import DepthCodec
         from molmoact_ros.policy.scripted.policy import ScriptedPolicy
 
-        return ScriptedPolicy(period=spec.period)
+        return ScriptedPolicy(DepthCodec.from_package())
     if spec.kind == "molmoact":
         from molmoact_ros.policy.molmoact import MolmoActPolicy
 

@@ -71,11 +71,17 @@ class ObservationBuffer:
     slots: names of the cameras in the order the policy wants them (external first).
     max_age: seconds after which an image is stale (design: 1 s).
     max_skew: seconds that cameras of one observation may lie apart.
+    needs_geometry: refuse observations without depth, calibration, tool pose or finger width.
     """
 
     def __init__(
-        self, slots: tuple[str, ...], max_age: float = 1.0, max_skew: float = 0.25
+        self,
+        slots: tuple[str, ...],
+        max_age: float = 1.0,
+        max_skew: float = 0.25,
+        needs_geometry: bool = False,
     ) -> None:
+        self._needs_geometry = needs_geometry
         self._slots = slots
         self._max_age = max_age
         self._max_skew = max_skew
@@ -147,7 +153,7 @@ class ObservationBuffer:
             depth = min(self._depths, key=lambda d: abs(d.stamp - first.stamp), default=None)
             if depth is not None and abs(depth.stamp - first.stamp) > self._max_skew:
                 depth = None
-            return Observation(
+            observation = Observation(
                 stamp=first.stamp,
                 images=tuple(np.asarray(f.value, dtype=np.uint8) for f in frames),
                 instruction=instruction,
@@ -157,3 +163,20 @@ class ObservationBuffer:
                 target_pose=self.commanded.at(first.stamp),
                 gripper_width=self._gripper_width,
             )
+        if self._needs_geometry:
+            _check_geometry(observation, self._slots[0])
+        return observation
+
+
+_GEOMETRY = (
+    ("depth", "aligned depth of the {} camera: start it with align_depth.enable:=true"),
+    ("camera", "calibration of the {} camera: its camera_info, and its pose in /tf_static"),
+    ("ee_pose", "measured tool pose: check the arm node and current_pose"),
+    ("gripper_width", "finger width: check the arm node and gripper/joint_states"),
+)
+
+
+def _check_geometry(observation: Observation, camera: str) -> None:
+    for name, remedy in _GEOMETRY:
+        if getattr(observation, name) is None:
+            raise NotReady("this policy needs the " + remedy.format(camera))

@@ -108,7 +108,8 @@ class ReferenceTrack:
             if now - self._fresh_at > self._hold_after_s:
                 self._twist = np.zeros(6)
                 return self._pose, self._twist
-            fraction = min((now - self._put_at) / self._period, 1.0)
+            # A reference put while this tick was on its way lies in this tick's future.
+            fraction = min(max((now - self._put_at) / self._period, 0.0), 1.0)
             wanted = interpolate(self._from, self._to, fraction)
             pose, _ = limit_speed(self._pose, wanted, dt, self._limits)
             moved = twist_between(self._pose, pose, dt) if self._given is None else self._given

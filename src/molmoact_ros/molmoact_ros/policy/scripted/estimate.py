@@ -24,6 +24,7 @@ from molmoact_ros.policy.scripted.percept import (
     Floats,
     nearest_square_angle,
 )
+from molmoact_ros.policy.scripted.tool import tool_yaw, turned
 
 # Finger distance, metres, that means "a 4 cm cube is between them, squeezed".
 HOLD_WIDTH_M = (0.010, 0.047)
@@ -115,10 +116,9 @@ def carried(estimate: Estimate, before: Pose, after: Pose) -> Estimate:
     if estimate.held is None:
         return estimate
     item = estimate.items[estimate.held]
-    turn = after.rotation * before.rotation.inv()
-    position = after.position + turn.apply(item.position - before.position)
-    moved = Item(position, item.yaw + after.yaw - before.yaw)
-    return estimate.with_item(estimate.held, moved)
+    position = after.position + turned(before, after, item.position - before.position)
+    yaw = item.yaw + tool_yaw(after) - tool_yaw(before)
+    return estimate.with_item(estimate.held, Item(position, yaw))
 
 
 def rest_height(estimate: Estimate, xy: Floats, name: str) -> float:
@@ -143,5 +143,5 @@ def _centred(item: Item, tool: Pose) -> Item:
     local = tool.rotation.inv().apply(item.position - tool.position)
     local[1] = 0.0
     return Item(
-        tool.position + tool.rotation.apply(local), nearest_square_angle(tool.yaw, item.yaw)
+        tool.position + tool.rotation.apply(local), nearest_square_angle(tool_yaw(tool), item.yaw)
     )

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from molmoact_ros.geometry import Pose
 from molmoact_ros.policy.scripted.estimate import Estimate, Hand, Item
 from molmoact_ros.policy.scripted.goals import (
     LIFTED_M,
     MAX_YAW_RAD,
+    PICK_UP,
     RETREAT_M,
     Goal,
     Place,
@@ -27,6 +27,7 @@ from molmoact_ros.policy.scripted.goals import (
     put_down,
 )
 from molmoact_ros.policy.scripted.percept import BOWL, BOWL_RADIUS_M, Floats
+from molmoact_ros.policy.scripted.tool import euler_of, tool_yaw, turn_to_straight_down
 
 GAIN = 0.28
 MAX_STEP_M = 0.013
@@ -72,7 +73,7 @@ def next_row(estimate: Estimate, hand: Hand, goal: Goal) -> Row:
     if held is not None and held != goal.item:
         return _carry(estimate, hand, held, put_down(estimate, held))
     if held == goal.item:
-        if goal.family == "pick_up":
+        if goal.family == PICK_UP:
             return _lift(estimate, hand)
         return _carry(estimate, hand, held, place_for(estimate, goal))
     if goal.item not in estimate.items:
@@ -81,7 +82,7 @@ def next_row(estimate: Estimate, hand: Hand, goal: Goal) -> Row:
 
 
 def _rest(estimate: Estimate, hand: Hand, goal: Goal) -> Row:
-    if goal.family == "pick_up":
+    if goal.family == PICK_UP:
         return _lift(estimate, hand)
     return _retreat(estimate, hand)
 
@@ -92,7 +93,7 @@ def _retreat(estimate: Estimate, hand: Hand) -> Row:
         return Row(np.zeros(6), OPEN)
     target = hand.command.position.copy()
     target[2] = max(target[2], estimate.table + RETREAT_M)
-    return Row(_step(hand.command, target, hand.command.yaw), OPEN)
+    return Row(_step(hand.command, target, tool_yaw(hand.command)), OPEN)
 
 
 def _lift(estimate: Estimate, hand: Hand) -> Row:
@@ -100,16 +101,20 @@ def _lift(estimate: Estimate, hand: Hand) -> Row:
     hanging = estimate.items[estimate.held].position[2] - hand.measured.position[2]
     target = hand.command.position.copy()
     target[2] = estimate.table + LIFTED_M - hanging + 0.01
-    return Row(_step(hand.command, target, hand.command.yaw), CLOSED)
+    return Row(_step(hand.command, target, tool_yaw(hand.command)), CLOSED)
 
 
 def _carry(estimate: Estimate, hand: Hand, name: str, place: Place) -> Row:
     """Bring the held cube over the place, lower it, let go."""
     item = estimate.items[name]
     offset = item.position - hand.measured.position
-    yaw = hand.command.yaw if place.yaw is None else _nearest_half_turn(place.yaw, hand.command.yaw)
+    yaw = (
+        tool_yaw(hand.command)
+        if place.yaw is None
+        else _nearest_half_turn(place.yaw, tool_yaw(hand.command))
+    )
     away = np.abs(item.position - place.position)
-    turned = abs(yaw - hand.measured.yaw)
+    turned = abs(yaw - tool_yaw(hand.measured))
     if (
         np.hypot(away[0], away[1]) < RELEASE_LATERAL_M
         and away[2] < RELEASE_VERTICAL_M
@@ -123,7 +128,7 @@ def _carry(estimate: Estimate, hand: Hand, name: str, place: Place) -> Row:
 def _approach(estimate: Estimate, hand: Hand, name: str) -> Row:
     """Come down over the cube with open fingers along its sides, and close."""
     item = estimate.items[name]
-    yaw = grasp_yaw(estimate, item, name, hand.command.yaw)
+    yaw = grasp_yaw(estimate, item, name, tool_yaw(hand.command))
     target = np.array([*item.xy, _grasp_height(estimate, item)])
     if _at_grasp(hand, target, yaw):
         return Row(np.zeros(6), CLOSED)
@@ -131,7 +136,7 @@ def _approach(estimate: Estimate, hand: Hand, name: str) -> Row:
         # Not open yet: whatever is between or below the fingers must not be pushed down.
         safe = target[2] + FUNNEL_HEIGHT_M
         target = np.array([*hand.command.position[:2], max(hand.command.position[2], safe)])
-        return Row(_step(hand.command, target, hand.command.yaw), OPEN)
+        return Row(_step(hand.command, target, tool_yaw(hand.command)), OPEN)
     return Row(_funnel(hand.command, target, yaw), OPEN)
 
 
@@ -142,7 +147,7 @@ def _at_grasp(hand: Hand, target: Floats, yaw: float) -> bool:
     return bool(
         np.hypot(away[0], away[1]) < slack * GRASP_LATERAL_M
         and away[2] < slack * GRASP_VERTICAL_M
-        and abs(yaw - hand.measured.yaw) < slack * GRASP_YAW_RAD
+        and abs(yaw - tool_yaw(hand.measured)) < slack * GRASP_YAW_RAD
     )
 
 
@@ -166,7 +171,7 @@ def _grasp_height(estimate: Estimate, item: Item) -> float:
 def _funnel(command: Pose, target: Floats, yaw: float) -> Floats:
     """A step towards ``target`` from above: high while far, sideways only when high enough."""
     away = float(np.linalg.norm(target[:2] - command.position[:2]))
-    error = away + YAW_AS_M * abs(yaw - command.yaw)
+    error = away + YAW_AS_M * abs(yaw - tool_yaw(command))
     x = float(np.clip((error - FUNNEL_FLAT_M) / (FUNNEL_RADIUS_M - FUNNEL_FLAT_M), 0.0, 1.0))
     needed = target[2] + FUNNEL_HEIGHT_M * x * x * (3.0 - 2.0 * x)
     gate = float(np.clip(1.0 - (needed - command.position[2]) / GATE_M, 0.0, 1.0))
@@ -182,11 +187,11 @@ def _step(command: Pose, target: Floats, yaw: float) -> Floats:
         move = np.zeros(3)
     else:
         move = move * min(GAIN, MAX_STEP_M / length)
-    straight_down = Rotation.from_euler("z", yaw) * Rotation.from_euler("x", np.pi)
-    turn = (straight_down * command.rotation.inv()).as_rotvec()
+    turn = turn_to_straight_down(command, yaw, REST_RAD)
     angle = float(np.linalg.norm(turn))
-    turn = np.zeros(3) if angle < REST_RAD else turn * min(GAIN, MAX_TURN_RAD / angle)
-    return np.concatenate([move, Rotation.from_rotvec(turn).as_euler("xyz")])
+    if angle > 0.0:
+        turn = turn * min(GAIN, MAX_TURN_RAD / angle)
+    return np.concatenate([move, euler_of(turn)])
 
 
 def _nearest_half_turn(yaw: float, reference: float) -> float:

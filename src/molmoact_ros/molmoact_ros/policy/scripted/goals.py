@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,12 @@ from molmoact_ros.policy.scripted.percept import (
     Floats,
 )
 
-Family = Literal["pick_up", "put_on", "put_into", "move_next_to"]
+PICK_UP, PUT_ON, PUT_INTO, MOVE_NEXT_TO = "pick_up", "put_on", "put_into", "move_next_to"
 
 LIFTED_M = 0.15
 RETREAT_M = 0.22
+Angles = NDArray[np.floating[Any]]
+
 # Centre distance of neighbours: room for two half diagonals (57 mm), well within 80 mm.
 NEXT_TO_M = 0.065
 NEXT_TO_DONE_M = 0.074
@@ -42,11 +44,22 @@ MAX_YAW_RAD = 1.3
 
 @dataclass(frozen=True)
 class Goal:
-    """family of the task; item: the cube's name; target: plate, bowl or a cube, "" for pick_up."""
+    """family of the task; item: the cube's name; target: plate, bowl or a cube, "" for pick_up.
 
-    family: Family
+    Raises ValueError for another family or a target that does not fit it.
+    """
+
+    family: str
     item: str
     target: str = ""
+
+    def __post_init__(self) -> None:
+        targets = {PICK_UP: ("",), PUT_ON: (PLATE,), PUT_INTO: (BOWL,), MOVE_NEXT_TO: CUBES}
+        if self.item not in CUBES or self.target not in targets.get(self.family, ()):
+            raise ValueError(
+                f"No such goal: {self.family}({self.item}, {self.target!r}); use one of "
+                f"{tuple(targets)} with an item of {CUBES} and its target of {targets}."
+            )
 
 
 @dataclass(frozen=True)
@@ -63,15 +76,15 @@ def achieved(estimate: Estimate, goal: Goal) -> bool:
     if item is None:
         return False
     height = float(item.position[2]) - estimate.table
-    if goal.family == "pick_up":
+    if goal.family == PICK_UP:
         return estimate.held == goal.item and height > LIFTED_M - 0.01
     target = estimate.items.get(goal.target)
     if estimate.held == goal.item or target is None:
         return False
     distance = float(np.linalg.norm(item.xy - target.xy))
-    if goal.family == "put_on":
+    if goal.family == PUT_ON:
         return distance < ON_PLATE_M and height < CUBE_M + 0.010
-    if goal.family == "put_into":
+    if goal.family == PUT_INTO:
         return distance < IN_BOWL_M and height < BOWL_HEIGHT_M + CUBE_M
     return distance < NEXT_TO_DONE_M and height < CUBE_M - 0.005
 
@@ -80,9 +93,9 @@ def place_for(estimate: Estimate, goal: Goal) -> Place:
     """Where the held cube goes. The target must be known (KeyError otherwise)."""
     xy = estimate.items[goal.target].xy
     table = estimate.table
-    if goal.family == "put_on":
+    if goal.family == PUT_ON:
         return _on_plate(estimate, goal)
-    if goal.family == "put_into":
+    if goal.family == PUT_INTO:
         # Open fingers are as wide as the bowl: release with their tips just above the rim.
         return Place(np.array([*xy, table + BOWL_HEIGHT_M + CUBE_M / 2 + 0.002]))
     return _beside(estimate, goal)
@@ -97,7 +110,8 @@ def _on_plate(estimate: Estimate, goal: Goal) -> Place:
     if not standing:
         return Place(np.array([*centre, height]))
     sides = np.concatenate([item.yaw + np.arange(4) * (np.pi / 2) for item in standing])
-    spots = np.repeat([item.xy for item in standing], 4, axis=0) + NEIGHBOUR_M * _unit(sides)
+    beside = np.repeat(np.array([item.xy for item in standing]), 4, axis=0)
+    spots = beside + NEIGHBOUR_M * _unit(sides)
     yaws = _half_turn(sides)
     # Fingers open along the faces between the cubes, so they never enter the gap.
     crowded = _room(estimate, spots, (goal.item, goal.target)) < NEIGHBOUR_M - CUBE_M * 0.6 - 0.002
@@ -118,9 +132,7 @@ def put_down(estimate: Estimate, name: str) -> Place:
     return Place(np.array([*best, estimate.table + CUBE_M / 2 + LET_GO_M]))
 
 
-def finger_room(
-    estimate: Estimate, xy: Floats, yaws: Floats, ignore: tuple[str, ...]
-) -> Floats:
+def finger_room(estimate: Estimate, xy: Floats, yaws: Angles, ignore: tuple[str, ...]) -> Floats:
     """Free metres [K] around both open fingers of a tool at ``xy`` [2] or [K, 2], yaws [K]."""
     axis = FINGER_OFFSET_M * _unit(yaws + np.pi / 2)
     return np.minimum(_room(estimate, xy + axis, ignore), _room(estimate, xy - axis, ignore))
@@ -162,11 +174,12 @@ def _outside(spots: Floats) -> NDArray[np.bool_]:
     return (x < 0.33) | (x > 0.70) | (np.abs(y) > 0.33)
 
 
-def _unit(angles: Floats) -> Floats:
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+def _unit(angles: Angles) -> Floats:
+    """Unit vectors [..., 2] in the directions ``angles`` [...]."""
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1).astype(np.float64)
 
 
-def _half_turn(angles: Floats) -> Floats:
+def _half_turn(angles: Angles) -> Angles:
     """The same lines' directions in [-pi/2, pi/2)."""
     return (angles + np.pi / 2) % np.pi - np.pi / 2
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from molmoact_ros.policy.base import PolicyError
 from molmoact_ros.policy.scripted.goals import Goal
+from molmoact_ros.sim.tasks import InstructionError, understand
 
 
 def goal_from_instruction(text: str) -> Goal:
-    import re
-    c = re.findall(r"red|green|blue|yellow", text)
-    if "pick" in text: return Goal("pick_up", c[0]+"_cube")
-    if "plate" in text: return Goal("put_on", c[0]+"_cube", "plate")
-    if "bowl" in text: return Goal("put_into", c[0]+"_cube", "bowl")
-    if len(c)==2: return Goal("move_next_to", c[0]+"_cube", c[1]+"_cube")
-    raise PolicyError("not understood")
+    """The goal a sentence asks for.
+
+    Raises PolicyError, saying what can be asked, for anything else.
+    """
+    try:
+        task = understand(text)
+    except InstructionError as error:
+        raise PolicyError(str(error)) from error
+    return Goal(task.family, task.cube, task.target or "")

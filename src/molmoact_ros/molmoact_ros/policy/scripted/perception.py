@@ -78,7 +78,7 @@ def _cube_from_points(name: str, points: NDArray[np.float32]) -> tuple[float, De
     if len(face) < MIN_TOP_POINTS:
         return None
     # OpenCV measures in whole units of its own tolerance: millimetres, not metres.
-    (x_mm, y_mm), sides_mm, degrees = cv2.minAreaRect(np.ascontiguousarray(face[:, :2]) * 1e3)
+    (x_mm, y_mm), sides_mm, degrees = cv2.minAreaRect((face[:, :2] * 1e3).astype(np.float32))
     short, long = sorted(side / 1e3 for side in sides_mm)
     if long > MAX_SIDE_M:
         return None

@@ -35,7 +35,7 @@ PATIENCE = 6
 class DepthEncoder(Protocol):
     """The depth tokenizer, see ``model.depth_codec.DepthCodec``."""
 
-    def encode(self, depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def encode(self, depth_metres: NDArray[np.float32], /) -> NDArray[np.uint8]:
         """Metres [H, W], 0 where unknown, to codes uint8 [10, 10]."""
         ...
 
@@ -94,7 +94,7 @@ class ScriptedPolicy:
         watch.lap("plan")
         if canceled():
             raise ThoughtRefused("The goal was canceled while the policy was thinking.")
-        codes = self._codec.encode(depth)
+        codes = self._encode(depth)
         watch.lap("depth")
         text = self._write(codes, plan, camera)
         watch.lap("write")
@@ -106,6 +106,12 @@ class ScriptedPolicy:
     def _plan(self, estimate: Estimate, hand: Hand) -> Plan:
         assert self._goal is not None
         return roll(estimate, hand, self._goal, rows=self._contract.rows)
+
+    def _encode(self, depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+        try:
+            return self._codec.encode(depth)
+        except ValueError as error:
+            raise PolicyError(str(error)) from error
 
     def _write(self, codes: NDArray[np.uint8], plan: Plan, camera: Camera) -> str:
         try:

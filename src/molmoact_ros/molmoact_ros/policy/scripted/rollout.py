@@ -11,6 +11,7 @@ from molmoact_ros.policy.scripted.estimate import Estimate, Hand, between_finger
 from molmoact_ros.policy.scripted.expert import next_row
 from molmoact_ros.policy.scripted.goals import Goal
 from molmoact_ros.policy.scripted.percept import CUBE_M, CUBES, Floats
+from molmoact_ros.policy.scripted.tool import followed, moved
 
 # Slower than the Franka Hand: a chunk must not lift before the real fingers have closed.
 FINGER_M_PER_ROW = 0.0045
@@ -51,8 +52,8 @@ def roll(estimate: Estimate, hand: Hand, goal: Goal, rows: int = 8, horizon: int
 def _advance(
     estimate: Estimate, hand: Hand, delta: Floats, gripper: float
 ) -> tuple[Estimate, Hand, bool]:
-    command = hand.command.moved(delta)
-    measured = hand.measured.moved(FOLLOWING * hand.measured.delta_to(command))
+    command = moved(hand.command, delta)
+    measured = followed(hand.measured, command, FOLLOWING)
     width = _finger_width(estimate, hand, gripper)
     resting = not delta.any() and abs(width - hand.width) < 1e-9
     after = Hand(command, measured, width)
