@@ -51,10 +51,15 @@ class Vocabulary:
 class AnswerGrammar:
     """Walks an answer token by token. States come from ``start`` and ``advance``."""
 
-    def __init__(self, tokenizer: MolmoActTokenizer, automaton: Automaton) -> None:
+    def __init__(
+        self,
+        tokenizer: MolmoActTokenizer,
+        automaton: Automaton,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._automaton = automaton
-        self._vocabulary = Vocabulary(tokenizer)
+        self._vocabulary = vocabulary if vocabulary is not None else Vocabulary(tokenizer)
         self._allowed: dict[int, NDArray[np.int64]] = {}
         self._certain: dict[int, tuple[str, int | None]] = {}
         self._forced: dict[tuple[int, tuple[int, ...]], list[int]] = {}

@@ -154,7 +154,8 @@ class ImageProcessor:
         s = self.settings
         margin = sum(s.margins) * s.patch
         window = s.size - margin
-        rows, columns = choose_tiling(*picture.shape[:2], window, margin, limit)
+        high, wide = picture.shape[:2]
+        rows, columns = choose_tiling(high, wide, window, margin, limit)
         low, low_mask = self._resized(picture, s.size, s.size)
         crops, masks = [self._patches(low)], [self._patch_mask(low_mask)]
         if (rows, columns) == (1, 1):

@@ -14,7 +14,6 @@ from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.nano_tokenizer import VOCAB_SIZE, build_nano_tokenizer
 
 STATISTICS_KEY = "molmoact_nano"
-_INIT_STD = 0.02
 _REACH = [0.01, 0.01, 0.01, 0.03, 0.03, 0.03, 1.0]
 """Largest step of a row: metres, radians, gripper. Half of what the guards allow, since random
 weights use the whole range."""
@@ -84,7 +83,11 @@ def random_nano(seed: int) -> MolmoAct:
             elif name.endswith(".bias"):
                 parameter.zero_()
             else:
-                parameter.normal_(0.0, _INIT_STD, generator=generator)
+                # Every layer keeps the size of its input, so that pictures reach the answer.
+                fan_in = 1 if "embedding" in name and parameter.ndim == 2 else parameter.shape[-1]
+                if name.endswith("patch_embedding.weight"):
+                    fan_in = parameter.shape[-1]
+                parameter.normal_(0.0, fan_in**-0.5, generator=generator)
     return model.eval().requires_grad_(False)
 
 

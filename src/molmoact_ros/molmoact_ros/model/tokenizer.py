@@ -115,10 +115,10 @@ class MolmoActTokenizer:
         for token, index in self._tokenizer.get_vocab(with_added_tokens=False).items():
             if index < self.vocab_size:
                 table[index] = spelling_bytes(token)
-        for index, token in self._tokenizer.get_added_tokens_decoder().items():
+        for index, added in self._tokenizer.get_added_tokens_decoder().items():
             if index < self.vocab_size:
-                plain = not token.special and token.content not in DEPTH_TOKENS
-                table[index] = spelling_bytes(token.content) if plain else None
+                plain = not added.special and added.content not in DEPTH_TOKENS
+                table[index] = spelling_bytes(added.content) if plain else None
         return table
 
 
