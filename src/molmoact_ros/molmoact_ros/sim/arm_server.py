@@ -104,16 +104,14 @@ class ArmServer(FrankaRobotServer):  # type: ignore[misc]
             self._pre_process_commands()
             self._post_process_commands()
             return
-        for server, process in (
-            (self, FrankaServer.process_commands),
-            (self.gripper_server, FrankaServer.process_commands),
-        ):
+        for server in (self, self.gripper_server):
             try:
-                process(server)
+                FrankaServer.process_commands(server)
             except (struct.error, KeyError, ValueError, ConnectionError) as error:
                 # One bad client must not end the physics everyone else watches.
-                logger.warning("dropping a client that does not speak libfranka: %s", error)
+                logger.warning("dropped a client that does not speak libfranka (%r)", error)
                 server.reset_state()
+                server._post_process_commands()
 
     def send_state(self) -> None:
         if self._frozen_ticks:

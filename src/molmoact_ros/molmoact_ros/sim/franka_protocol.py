@@ -79,6 +79,8 @@ class FaultyArm(Protocol):
 
     def clear(self) -> None: ...
 
+    def send_state(self) -> None: ...
+
 
 class Move(MoveCommand):  # type: ignore[misc]
     def handle(self, server: FaultyArm) -> None:
@@ -94,6 +96,8 @@ class Recovery(AutomaticErrorRecoveryCommand):  # type: ignore[misc]
         answer = _RECOVERY_ANSWER[server.fault]
         if answer is AutomaticErrorRecoveryStatus.kSuccess:
             server.clear()
+            # A client that has its answer looks at the newest state it holds.
+            server.send_state()
         self.reply(answer)
 
 

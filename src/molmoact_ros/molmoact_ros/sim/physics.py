@@ -60,21 +60,21 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
         super().__init__(simulator, [host])
         measure_true_tool_pose(robot)
         self._config, self._scene, self._robot = config, scene, robot
-        self._host = host
+        self.host = host
         self._seed, self._task, self._generation = config.seed, config.task, 0
         self._push_left = 0
         self.pacer = Pacer(0.001 / config.realtime)
         self._open()
 
     def _open(self) -> None:
-        self.arm = ArmServer(self._robot, self._host)
+        self.arm = ArmServer(self._robot, self.host)
         try:
             self.arm.init()
-            self._control = ControlServer(self._host, request_handlers(self))
+            self._control = ControlServer(self.host, request_handlers(self))
         except OSError as error:
             self.arm.cleanup()
             raise PhysicsError(
-                f"ports 1337, 1338 and 5599 of {self._host} are not all free ({error}): another "
+                f"ports 1337, 1338 and 5599 of {self.host} are not all free ({error}): another "
                 "simulator runs there. Stop it, or choose another address with --host 127.0.0.2"
             ) from error
         self.robot_servers.append(self.arm)
@@ -86,7 +86,7 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
         self._contacts = ContactSensor(model)
         self._hand = HandDrive(self._robot, data)
         read_joints_quickly(self._robot, data)
-        self._writer = SnapshotWriter(snapshot_name(self._host), model.nq, len(self._scene.objects))
+        self._writer = SnapshotWriter(snapshot_name(self.host), model.nq, len(self._scene.objects))
         self._lay_out(self._seed, self._task)
         self._publish()
 
@@ -150,7 +150,7 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
         model = self.sim.model
         joints = {model.joint(i).name: int(model.jnt_qposadr[i]) for i in range(model.njnt)}
         return SceneHeader(
-            self._host,
+            self.host,
             os.getpid(),
             int(model.nq),
             self._seed,

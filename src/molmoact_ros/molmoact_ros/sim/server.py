@@ -19,14 +19,13 @@ from molmoact_ros.sim.physics import PhysicsConfig, PhysicsError, PhysicsServer
 from molmoact_ros.sim.tabletop import Scene, Tabletop
 
 
-def serve(config: PhysicsConfig, scene: Scene, stop: threading.Event) -> None:
-    """Run the physics until ``stop`` is set. Raises PhysicsError, ValueError (bad host)."""
-    server = PhysicsServer(config, scene)
+def serve(server: PhysicsServer, stop: threading.Event) -> None:
+    """Announce the server and run it until ``stop`` is set. Raises PhysicsError."""
     try:
         # Everything alive now stays: later collections look at new objects only.
         gc.collect()
         gc.freeze()
-        sys.stdout.write(f"READY {config.host}\n")
+        sys.stdout.write(f"READY {server.host}\n")
         sys.stdout.flush()
         server.run(stop.is_set)
     finally:
@@ -56,12 +55,21 @@ def main(argv: Sequence[str] | None = None, scene: Scene | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    config = parse_config(argv)
     try:
-        serve(parse_config(argv), scene or Tabletop(), stop)
+        server = PhysicsServer(config, scene or Tabletop())
     except (PhysicsError, ValueError) as error:
-        sys.stderr.write(f"simulator: {error}\n")
-        return 1
+        return _complain(error)
+    try:
+        serve(server, stop)
+    except PhysicsError as error:
+        return _complain(error)
     return 0
+
+
+def _complain(error: Exception) -> int:
+    sys.stderr.write(f"simulator: {error}\n")
+    return 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import socket
 from typing import Any
 
 import mujoco
-from franky_sim.base_simulator import InnerRobotState
+from franky_sim.base_simulator import FiniteDifferenceTracker, InnerRobotState
 from franky_sim.franka_server import FrankaServer, NonBlockingReceiver
 
 
@@ -57,7 +57,12 @@ def forget_motion(robot: Any) -> None:
     """
     for component in robot._tracked_state_components.values():
         for observer in component.observers.values():
-            observer.clear()
+            if isinstance(observer, FiniteDifferenceTracker):
+                # Its own clear() leaves a derivative of None, which the next tick adds to.
+                observer._last_value = None
+                observer._last_derivative *= 0.0
+            else:
+                observer.clear()
 
 
 def read_joints_quickly(robot: Any, data: mujoco.MjData) -> None:
