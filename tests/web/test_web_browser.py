@@ -201,6 +201,7 @@ def test_a_lost_connection_is_said_and_stop_still_tries(
     server.close()
     wait(lambda: page.find_element("id", "banner").is_displayed())
     assert "may still move" in text(page, "banner")
+    assert text(page, "status-title") == "Unknown"
     assert not page.find_element("id", "start").is_enabled()
     assert page.find_element("id", "stop").is_enabled()
     press(page, "stop")

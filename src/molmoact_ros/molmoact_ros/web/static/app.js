@@ -21,6 +21,8 @@ link.addEventListener("lost", ({ detail }) => {
     ? "A token is needed: open the address that the terminal printed."
     : "Connection lost. This picture is old and the robot may still move. Trying again; STOP still tries another way.";
   setLink("lost", "No connection", words);
+  // The last words heard may be wrong by now, and "Ready" over a dead line would mislead.
+  showWords({ level: "stop", title: "Unknown", next: "The robot's state is not known without a connection." });
 });
 link.addEventListener("hello", () => { thoughts = []; });
 link.addEventListener("error", ({ detail }) => toast(detail.message, true));
@@ -55,16 +57,21 @@ function showStatus(news) {
   setText("thinker", session.thinker || "unknown");
   get("thinker").title = session.thinker;
   setText("robot", [session.robot || "unknown", arm && (arm.connected ? "" : "not connected")].filter(Boolean).join(", "));
-  get("status").dataset.level = words.level;
-  setText("status-title", words.title);
-  setText("status-next", words.next);
+  showWords(words);
   setText("doing", policy?.instruction ?? "");
   get("doing").hidden = !policy?.instruction;
   get("new-scene").hidden = !session.can_new_scene;
+  stage.resting = !policy || policy.phase === "idle" || policy.phase === "fault";
   stage.setExecuted(news.executed);
   showSuggestions(session.suggestions);
   if (first) document.querySelector(`input[value="${session.default_mode}"]`)?.click();
   showChunk();
+}
+
+function showWords({ level, title, next }) {
+  get("status").dataset.level = level;
+  setText("status-title", title);
+  setText("status-next", next);
 }
 
 let chunkKey = "";

@@ -17,6 +17,7 @@ export class Stage {
     this.from = [];
     this.began = 0;
     this.executed = [];
+    this.resting = false; // nothing is planned now: what is drawn is history
     this.showTrace = true;
     this.showExecuted = true;
     new ResizeObserver(() => this.redraw()).observe(view);
@@ -67,6 +68,7 @@ export class Stage {
     ink.setTransform(scale, 0, 0, scale, 0, 0);
     ink.clearRect(0, 0, width, height);
     ink.lineCap = ink.lineJoin = "round";
+    ink.globalAlpha = this.resting ? 0.4 : 1;
     const place = ([x, y]) => [(x / 255) * width, (y / 255) * height];
     const thick = Math.max(2, width / 230);
     if (this.showExecuted) this.drawExecuted(this.executed.map(place), thick);
