@@ -109,3 +109,12 @@ def test_twists_must_be_finite() -> None:
         track.put(HERE, np.full(6, np.nan), 0.1)
     with pytest.raises(RuntimeError, match="reset"):
         ReferenceTrack(LIMITS).take(0.0)
+
+
+def test_a_reference_younger_than_the_tick_is_no_error() -> None:
+    """Two threads: the put may happen after the tick has read its clock."""
+    track = ReferenceTrack(LIMITS)
+    track.reset(HERE, 0.0)
+    track.put(at(0.46), None, 0.0102)
+    pose, _ = track.take(0.0101)
+    assert pose.position[0] == pytest.approx(HERE.position[0], abs=1e-6)

@@ -180,7 +180,7 @@ def clamp_to_workspace(pose: Pose, limits: Limits) -> tuple[Pose, str]:
         touched.append("at the edge of the workspace box")
     angle = tilt(pose)
     quaternion = pose.quaternion
-    if angle > limits.tilt_rad + 1e-9:
+    if angle > limits.tilt_rad + 1e-6:
         touched.append("at the tilt limit")
         matrix = pose.rotation.as_matrix()
         axis = np.cross(matrix[:, 2], STRAIGHT_DOWN)
@@ -219,7 +219,7 @@ def moved_by(pose: Pose, twist: Floats, dt: float) -> Pose:
 
 def limit_speed(previous: Pose, wanted: Pose, dt: float, limits: Limits) -> tuple[Pose, bool]:
     """``wanted``, or as far towards it as the speed limits allow within ``dt`` seconds."""
-    if dt <= 0.0:
+    if dt < 1e-6:
         return previous, True
     twist, limited = fit_twist(
         twist_between(previous, wanted, dt), limits.speed_m_s, limits.speed_rad_s

@@ -126,14 +126,19 @@ class FrankyArm:
 
     def _run(self) -> None:
         due = time.monotonic()
-        while self._running.is_set():
-            due = max(due + PERIOD_S, time.monotonic())
-            time.sleep(max(0.0, due - time.monotonic()))
-            try:
-                self._tick(time.monotonic())
-            except link.ERRORS as error:
-                self._failed(error, time.monotonic())
-        self._let_go()
+        try:
+            while self._running.is_set():
+                due = max(due + PERIOD_S, time.monotonic())
+                time.sleep(max(0.0, due - time.monotonic()))
+                try:
+                    self._tick(time.monotonic())
+                except link.ERRORS as error:
+                    self._failed(error, time.monotonic())
+        finally:
+            # Also after a mistake of ours: franky would hold the last reference for ever.
+            crashed = self._running.is_set()
+            self._running.clear()
+            self._let_go("the driver crashed: read its log, then start it again" if crashed else "")
 
     def _tick(self, now: float) -> None:
         if self._session is None:
@@ -187,14 +192,15 @@ class FrankyArm:
                 self._armed_before_loss = False
             refuse(future, reason)
 
-    def _let_go(self) -> None:
+    def _let_go(self, reason: str) -> None:
         if self._session is not None:
             try:
                 self._session.close()
             except link.ERRORS as error:
                 logger.warning("the arm was not brought to rest cleanly: %s", error)
         self._session = None
-        self._refuse_all("the driver is shutting down")
+        reason = reason or "the driver is closed"
+        self._refuse_all(reason)
         self._state = replace(
-            self._state, connected=False, armed=False, mode="disconnected", detail="closed"
+            self._state, connected=False, armed=False, mode="disconnected", detail=reason
         )

@@ -6,6 +6,7 @@ believes it drives a Panda, its impedance tracker has no watchdog, its errors ar
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molmoact_ros.geometry import Floats, Pose
+from molmoact_ros.robot.base import ArmState
+
+logger = logging.getLogger(__name__)
 
 ERRORS: tuple[type[BaseException], ...] = (
     franky.Exception,
@@ -151,6 +155,20 @@ def error_names(errors: Any) -> tuple[str, ...]:
     return tuple(name for name in names if getattr(errors, name) is True)
 
 
+def read(raw: Any, tool: Tool, stamp: float) -> ArmState:
+    """What a franky.RobotState says; mode and words are the caller's."""
+    return ArmState(
+        stamp=stamp,
+        connected=True,
+        errors=error_names(raw.current_errors),
+        success_rate=float(raw.control_command_success_rate),
+        q=np.array(raw.q),
+        dq=np.array(raw.dq),
+        ee=tool.tcp(raw.O_T_EE),
+        wrench=np.array(raw.O_F_ext_hat_K),
+    )
+
+
 class Tool:
     """Between franky's end effector, which is set in Desk, and fr3_hand_tcp, which we speak of.
 
@@ -162,6 +180,12 @@ class Tool:
         self.offset_m = float(np.linalg.norm(ee_from_tcp[:3, 3]))
         angle = np.arccos(np.clip((np.trace(ee_from_tcp[:3, :3]) - 1) / 2, -1.0, 1.0))
         self.same = self.offset_m < 5e-4 and float(angle) < 2e-3
+        if not self.same:
+            logger.warning(
+                "the end effector set in Desk is not the Franka Hand; poses are converted to "
+                "fr3_hand_tcp, which is %.4f m away from it",
+                self.offset_m,
+            )
         self._ee_from_tcp = np.eye(4) if self.same else ee_from_tcp
         self._tcp_from_ee = np.linalg.inv(self._ee_from_tcp)
 

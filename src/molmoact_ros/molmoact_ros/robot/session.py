@@ -7,7 +7,9 @@ goes wrong leaves a method as one of franky_link.ERRORS and comes back through `
 from __future__ import annotations
 
 import logging
+import time
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from molmoact_ros.robot.reference import ReferenceTrack
 logger = logging.getLogger(__name__)
 
 RECOVERY_DELAY_S = 0.5
+CLEAR_TRIES, CLEAR_WAIT_S = 50, 0.01
 MOVING = ("tracking", "homing", "stopping")
 AT_REST = "the arm is at rest and disarmed"
 
@@ -39,12 +42,6 @@ class Session:
         self._robot = link.connect(config)
         self._raw: Any = self._robot.state
         self._tool = link.Tool(np.asarray(self._raw.F_T_EE.matrix))
-        if not self._tool.same:
-            logger.warning(
-                "the end effector set in Desk is not the Franka Hand; poses are converted to "
-                "fr3_hand_tcp (offset %.4f m)",
-                self._tool.offset_m,
-            )
         self._motion: Any = None
         self._mode, self._note = "idle", ""
         self._fault: Fault | None = None
@@ -54,13 +51,16 @@ class Session:
 
     def resume(self, armed: bool, now: float) -> None:
         """After a reconnection: clear what the loss left behind and follow again if allowed."""
-        if not armed and not self._errors():
+        errors = self._errors()
+        if not armed and not errors:
             return
-        if self._user_stopped() or not self._only_communication() or not self._budget.spend(now):
+        lost_only = not errors or classify("", errors).kind is Kind.COMMUNICATION
+        if self._user_stopped() or not lost_only or not self._budget.spend(now):
             self._note = "the connection came back; look at the arm, then recover and arm"
             return
-        self._robot.recover_from_errors()
-        if armed:
+        if not self._clear_errors():
+            self._set_fault(classify("", self._errors()), now)
+        elif armed:
             self._follow(now)
 
     def tick(self, now: float) -> None:
@@ -125,19 +125,12 @@ class Session:
             mode, detail = "user_stopped", Fault(Kind.USER_STOP).detail
         elif mode == "tracking" and self._track.age(now) > self._limits.command_age_hold_s:
             mode = "holding"
-        return ArmState(
-            stamp=stamp,
-            connected=True,
+        return replace(
+            link.read(raw, self._tool, stamp),
             armed=self._mode == "tracking",
             mode=mode,
-            errors=link.error_names(raw.current_errors),
             detail=detail,
-            success_rate=float(raw.control_command_success_rate),
             recoveries=self._budget.total,
-            q=np.array(raw.q),
-            dq=np.array(raw.dq),
-            ee=self._tool.tcp(raw.O_T_EE),
-            wrench=np.array(raw.O_F_ext_hat_K),
         )
 
     def _follow(self, now: float) -> None:
@@ -190,7 +183,7 @@ class Session:
 
     def _recover(self, future: Future[str]) -> None:
         try:
-            done = self._robot.recover_from_errors()
+            done = self._clear_errors()
         except link.ERRORS as error:
             if link.is_network(error):
                 raise
@@ -225,7 +218,7 @@ class Session:
             if not self._budget.spend(now):
                 self.want_armed = False
                 self._note = f"recovered too often within a minute. {fault.detail}"
-            elif self._robot.recover_from_errors():
+            elif self._clear_errors():
                 logger.warning("recovered from: %s", fault.kind.value)
                 self._follow(now)
             else:
@@ -236,12 +229,21 @@ class Session:
         self.want_armed = self.want_armed and fault.automatic
         logger.warning(fault.detail)
 
+    def _clear_errors(self) -> bool:
+        """Ask the robot to clear its errors; whether it did.
+
+        franky's own answer is about a state read before the robot has acted, so it is not used.
+        """
+        self._robot.recover_from_errors()
+        for _ in range(CLEAR_TRIES):
+            self._raw = self._robot.state
+            if not self._errors() and self._raw.robot_mode.name != "Reflex":
+                return True
+            time.sleep(CLEAR_WAIT_S)
+        return False
+
     def _user_stopped(self) -> bool:
         return bool(self._raw.robot_mode.name == "UserStopped")
 
     def _errors(self) -> tuple[str, ...]:
         return link.error_names(self._raw.current_errors)
-
-    def _only_communication(self) -> bool:
-        errors = self._errors()
-        return not errors or classify("", errors).kind is Kind.COMMUNICATION
