@@ -46,14 +46,16 @@ class ObservationInputs:
         self._buffer = buffer
         self._base = base
         self._frames = StaticFrames(node)
-        for slot in slots:
-            node.create_subscription(
-                Image, f"{slot}/image", lambda m, s=slot: self._image(s, m), SENSOR_QOS
-            )
-        node.create_subscription(Image, f"{slots[0]}/depth", self._depth, SENSOR_QOS)
+        # An executor serves subscriptions in this order: an image that is seen is complete then,
+        # because its depth, calibration and wrist view came first.
         node.create_subscription(
             CameraInfo, f"{slots[0]}/camera_info", self._camera_info, SENSOR_QOS
         )
+        node.create_subscription(Image, f"{slots[0]}/depth", self._depth, SENSOR_QOS)
+        for slot in reversed(slots):
+            node.create_subscription(
+                Image, f"{slot}/image", lambda m, s=slot: self._image(s, m), SENSOR_QOS
+            )
         node.create_subscription(
             PoseStamped, "current_pose", lambda m: self._pose(m, False), SENSOR_QOS
         )

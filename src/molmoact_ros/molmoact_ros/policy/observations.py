@@ -152,6 +152,12 @@ class ObservationBuffer:
                     )
             depth = min(self._depths, key=lambda d: abs(d.stamp - first.stamp), default=None)
             if depth is not None and abs(depth.stamp - first.stamp) > self._max_skew:
+                if self._needs_geometry:
+                    raise NotReady(
+                        f"the {self._slots[0]} camera's depth lies "
+                        f"{abs(depth.stamp - first.stamp):.2f} s from its colour image (limit "
+                        f"{self._max_skew:.2f} s): check both frame rates and the computer's load"
+                    )
                 depth = None
             observation = Observation(
                 stamp=first.stamp,
