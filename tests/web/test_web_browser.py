@@ -192,6 +192,15 @@ def test_an_instruction_starts_in_the_chosen_mode(
     wait(lambda: text(page, "toast") == "start done")
 
 
+def test_start_without_an_instruction_moves_nothing(
+    page: webdriver.Chrome, commands: Recorder
+) -> None:
+    """The grey example in the empty box is not an instruction."""
+    press(page, "start")
+    wait(lambda: "Type what the robot should do" in text(page, "toast"))
+    assert commands.calls == []
+
+
 def test_a_lost_connection_is_said_and_stop_still_tries(
     page: webdriver.Chrome, server: SteeringServer, state: PageState
 ) -> None:

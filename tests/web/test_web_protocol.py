@@ -158,3 +158,10 @@ def test_state_tells_listeners_only_about_changes() -> None:
     undo()
     state.set_policy(PolicyStatus("idle"))
     assert len(calls) == 1
+
+
+def test_a_picture_that_cannot_be_shown_is_refused_where_it_comes_from() -> None:
+    """Found only while sending, it would end every page instead of naming its writer."""
+    for bad in (np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4))):
+        with pytest.raises(ValueError, match="convert it"):
+            PageState().put_image(Stream.EXTERNAL, bad, 0.0)

@@ -57,14 +57,18 @@ class Client:
     async def serve(self) -> None:
         """Send and receive until either side ends."""
         self._changed.set()
-        sender = asyncio.create_task(self._send())
+        sides = {asyncio.create_task(self._send()), asyncio.create_task(self._receive())}
         try:
-            await self._receive()
+            # A page that hears nothing more would look live: when one side ends, both end.
+            ended, _ = await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+            for side in ended:
+                if side.exception() is not None:
+                    log.error("a page was closed by an error", exc_info=side.exception())
         finally:
-            sender.cancel()
-            for task in tuple(self._running):
+            left = (*sides, *self._running)
+            for task in left:
                 task.cancel()
-            await asyncio.gather(sender, *self._running, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def _send(self) -> None:
         version, thought, next_status = 0, 0, 0.0

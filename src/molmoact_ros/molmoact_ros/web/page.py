@@ -18,7 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from molmoact_ros.viz.jpeg import encode_jpeg
+from molmoact_ros.viz.jpeg import check_image, encode_jpeg
 from molmoact_ros.web.status import ArmStatus, CommandStatus, PolicyStatus, Session, ThoughtView
 from molmoact_ros.web.status import finite as finite_json
 from molmoact_ros.web.words import in_words
@@ -105,7 +105,11 @@ class PageState:
         self._listeners: list[Callable[[], None]] = []
 
     def put_image(self, stream: Stream, rgb: NDArray[np.uint8], stamp: float) -> None:
-        """Newest picture of ``stream``; the array must not be changed afterwards."""
+        """Newest picture of ``stream``; the array must not be changed afterwards.
+
+        Raises ValueError unless it is uint8 [H, W, 3] RGB or [H, W] with pixels.
+        """
+        check_image(rgb)
         with self._lock:
             self._counter += 1
             self._pictures[stream] = Picture(self._counter, stamp, rgb, self._quality)

@@ -136,9 +136,13 @@ function openSuggestions(open) {
 get("form").addEventListener("submit", (event) => {
   event.preventDefault();
   const box = get("instruction");
-  const instruction = box.value.trim() || box.placeholder;
-  box.value = instruction;
+  const instruction = box.value.trim();
   openSuggestions(false);
+  if (!instruction) { // an arm must never move for a text that nobody chose
+    toast("Type what the robot should do, or choose a suggestion.", true);
+    box.focus();
+    return;
+  }
   box.blur(); // so that Space stops from now on
   const mode = new FormData(get("form")).get("mode") ?? "auto";
   command("start", { instruction, mode });
