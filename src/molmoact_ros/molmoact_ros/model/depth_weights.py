@@ -70,6 +70,7 @@ def save_depth_vqvae(network: DepthVqVae, path: Path, notes: Mapping[str, str]) 
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     save_file(state, scratch, metadata=dict(notes))
+    scratch.chmod(0o644)  # safetensors writes files only their owner can read
     scratch.replace(path)
 
 

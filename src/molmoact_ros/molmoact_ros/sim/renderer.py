@@ -8,8 +8,9 @@ Not thread-safe: create and use a renderer in one thread.
 from __future__ import annotations
 
 import os
+import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -52,6 +53,7 @@ class SceneRenderer:
         quality: bool = False,
         light_meshes: bool = True,
     ) -> None:
+        self._closed = True  # until there is something to free
         tree = build_tree(spec)
         _set_framebuffer(tree, width, height, quality)
         if light_meshes and not quality:
@@ -76,6 +78,7 @@ class SceneRenderer:
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._closed = False
         self._use(spec)
 
     @property
@@ -111,9 +114,18 @@ class SceneRenderer:
 
     def close(self) -> None:
         """Free the OpenGL objects; the renderer cannot be used afterwards."""
+        if self._closed:
+            return
+        self._closed = True
         self._gl.make_current()
         self._context.free()
         self._gl.free()
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # MjrContext frees by OpenGL names in whatever context is current: without this, a
+        # forgotten renderer deletes the buffers of the next one, which then shows noise.
+        if not finalizing():
+            self.close()
 
     def _use(self, spec: SceneSpec) -> None:
         if spec is not self._spec:
