@@ -37,7 +37,9 @@ def parse_config(argv: Sequence[str] | None) -> PhysicsConfig:
     parser = argparse.ArgumentParser(prog="molmoact_ros.sim.server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to serve at")
     parser.add_argument("--seed", type=int, default=0, help="first scene")
-    parser.add_argument("--task", default=None, help="task the first scene must allow")
+    parser.add_argument(
+        "--task", default=None, help="instruction of the first scene, in words, for whoever scores"
+    )
     parser.add_argument("--realtime", type=float, default=1.0, help="speed; 1 is wall clock")
     options = parser.parse_args(argv)
     try:

@@ -15,14 +15,14 @@ from molmoact_ros.sim.scene import HOME_Q, add_tabletop, apply_spec, scene_spec
 class Scene(Protocol):
     """What stands around the arm. ``objects`` are names of bodies with a free joint."""
 
-    @property
-    def home_q(self) -> Sequence[float]: ...
-
-    @property
-    def objects(self) -> tuple[str, ...]: ...
+    home_q: Sequence[float]
+    objects: tuple[str, ...]
 
     def build(self, simulator: MujocoSimulator, seed: int, task: str | None) -> None:
-        """Add everything to the tree, after ``add_robot`` and before ``start``."""
+        """Add everything to the tree, after ``add_robot`` and before ``start``.
+
+        Raises ValueError as ``lay_out`` does.
+        """
         ...
 
     def lay_out(
@@ -30,14 +30,18 @@ class Scene(Protocol):
     ) -> Mapping[str, Any]:
         """Put objects (never the arm) where ``seed`` and ``task`` want them.
 
-        Returns what renderer and scorer need to know beyond the seed, as JSON. Raises
+        Returns what renderer and scorer may want to know beyond the seed, as JSON. Raises
         ValueError for a seed or task that has no scene, before anything is moved.
         """
         ...
 
 
 class Tabletop:
-    """``sim.scene``: four cubes, plate, bowl and distractors on a table."""
+    """``sim.scene``: four cubes, plate, bowl and distractors on a table.
+
+    Every seed's scene suits every task, so the task changes nothing here; it travels in the
+    snapshot's header for whoever scores.
+    """
 
     home_q: Sequence[float] = HOME_Q
     objects: tuple[str, ...] = OBJECTS
