@@ -85,7 +85,7 @@ install_debian() {
   export DEBIAN_FRONTEND=noninteractive
   local as_root=()
   [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
-  "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 update
+  "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 update || return 1
   "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 }
 

@@ -69,3 +69,33 @@ def test_shell_passes_the_exit_status_and_the_words() -> None:
     assert _run("shell", "bash", "-c", "exit 7").returncode == 7
     done = _run("shell", "python", "-c", "import sys; print(sys.argv[1:])", "a b", "*")
     assert done.stdout.strip() == "['a b', '*']"
+
+
+def _stub(folder: Path, name: str, body: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_without_root_it_names_the_packages(tmp_path: Path) -> None:
+    """A person without sudo needs the line to send to an administrator, not a pip error later."""
+    stubs = tmp_path / "bin"
+    _stub(stubs, "dpkg-query", "exit 1")
+    _stub(stubs, "id", "echo 1000")
+    _stub(stubs, "sudo", "exit 1")
+    done = _run("setup", PATH=f"{stubs}:{os.environ['PATH']}", MOLMOACT_VENV=str(tmp_path / "venv"))
+    assert done.returncode == 1
+    assert "apt-get install -y --no-install-recommends g++ make libegl1" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_a_failing_step_shows_its_output(tmp_path: Path) -> None:
+    """The reason must be on the screen: the log of a CI machine is gone afterwards."""
+    stubs = tmp_path / "bin"
+    _stub(stubs, "dpkg-query", "exit 1")
+    _stub(stubs, "id", "echo 0")
+    _stub(stubs, "apt-get", 'echo "E: no route to the mirror ($*)"; exit 100')
+    done = _run("setup", PATH=f"{stubs}:{os.environ['PATH']}", MOLMOACT_VENV=str(tmp_path / "venv"))
+    assert done.returncode == 1
+    assert "E: no route to the mirror" in done.stderr
+    assert re.search(r"Step .* failed; the whole output is in .*log/setup-1.txt", done.stderr)
