@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from molmoact_ros.control.chunk_queue import ChunkQueue, Row
 from molmoact_ros.control.guards import Limits, Refused
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from molmoact_ros.control.command import Command, Source
 from molmoact_ros.control.commander import Commander
 from molmoact_ros.control.guards import Limits, Refused, tilt

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.spatial.transform import Rotation
+
 from molmoact_ros.control.guards import (
     Limits,
     Refused,
@@ -20,7 +22,6 @@ from molmoact_ros.control.guards import (
     twist_between,
 )
 from molmoact_ros.geometry import Pose
-from scipy.spatial.transform import Rotation
 
 LIMITS = Limits()
 PERIOD = 1 / 15

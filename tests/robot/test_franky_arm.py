@@ -14,6 +14,8 @@ import pytest
 pytest.importorskip("franky", reason="needs franky-control, see requirements/sim.txt")
 pytest.importorskip("franky_sim", reason="needs franky-sim, see requirements/sim.txt")
 
+from molmoact_ros.control.command import Source
+from molmoact_ros.control.commander import Commander
 from molmoact_ros.geometry import Pose
 from molmoact_ros.robot.base import Arm, ArmError
 from molmoact_ros.robot.franky_arm import FrankyArm
@@ -307,3 +309,30 @@ def test_the_gripper_closes_and_opens_while_the_arm_tracks(
         assert arm.state().errors == () and arm.state().recoveries == 0
         if not arm.state().ready:  # silent for longer than the watchdog on a slow machine
             arm.arm().result(10.0)
+
+
+def test_chunks_through_the_commander_arrive(arm: FrankyArm) -> None:
+    """Commander and arm together: every row counts, nothing is refused, nothing is held."""
+    commander = Commander()
+    arm.arm().result(10.0)
+    origin = arm.state().ee
+    commander.feed_measured(origin.position, origin.quaternion, time.time())
+    commander.step(time.time())
+    commander.select_source(Source.POLICY, time.time())
+    chunk = np.zeros((8, 7))
+    chunk[:, 1], chunk[:, 2], chunk[:, 6] = 0.006, -0.004, 1.0
+    refusals, told, end = [], False, time.monotonic() + 4.0
+    while time.monotonic() < end:
+        now, state = time.time(), arm.state()
+        commander.feed_arm_ready(state.ready, state.detail)
+        commander.feed_measured(state.ee.position, state.ee.quaternion, state.stamp)
+        command = commander.step(now)
+        if not told and time.monotonic() > end - 3.5:
+            told = True
+            refusals.append(commander.feed_chunk(chunk, now, now, "goal"))
+        assert command.pose is not None
+        refusals.append(arm.set_reference(command.pose, command.twist))
+        time.sleep(0.02)
+    assert [text for text in refusals if text] == []
+    moved = arm.state().ee.position - origin.position
+    np.testing.assert_allclose(moved, [0.0, 0.048, -0.032], atol=0.005)

@@ -243,5 +243,5 @@ class Commander:
 
 
 def _apart(a: Pose, b: Pose) -> tuple[float, float]:
-    turn = (a.rotation * b.rotation.inv()).magnitude()
+    turn = 2.0 * np.arccos(min(1.0, abs(float(a.quaternion @ b.quaternion))))
     return float(np.linalg.norm(a.position - b.position)), float(turn)

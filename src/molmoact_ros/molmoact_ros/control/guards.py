@@ -19,7 +19,7 @@ CHUNK_COLUMNS = 7
 MAX_ROWS = 64
 
 
-class Refused(ValueError):  # noqa: N818
+class Refused(ValueError):
     """An input that must not become a motion. The text says what was found and what to change."""
 
 
@@ -168,8 +168,10 @@ def check_observation_age(stamp: float, now: float, limits: Limits) -> float:
 
 def tilt(pose: Pose) -> float:
     """Angle in radians between the tool's z axis and straight down, 0..pi."""
-    z_axis = pose.rotation.as_matrix()[:, 2]
-    return float(np.arctan2(np.linalg.norm(np.cross(z_axis, STRAIGHT_DOWN)), -z_axis[2]))
+    x, y, z, w = pose.quaternion
+    # Third column of the rotation matrix of a unit quaternion.
+    across = np.hypot(2 * (x * z + w * y), 2 * (y * z - w * x))
+    return float(np.arctan2(across, 2 * (x * x + y * y) - 1.0))
 
 
 def clamp_to_workspace(pose: Pose, limits: Limits) -> tuple[Pose, str]:
@@ -201,8 +203,11 @@ def fit_twist(twist: Floats, speed_m_s: float, speed_rad_s: float) -> tuple[Floa
 
 def twist_between(a: Pose, b: Pose, dt: float) -> Floats:
     """The constant twist [6] (m/s, rad/s, base frame) that moves ``a`` onto ``b`` in ``dt`` s."""
-    turn = (b.rotation * a.rotation.inv()).as_rotvec()
-    return np.concatenate([b.position - a.position, turn]) / dt
+    out = np.zeros(6)
+    out[:3] = b.position - a.position
+    if not np.array_equal(a.quaternion, b.quaternion):
+        out[3:] = (b.rotation * a.rotation.inv()).as_rotvec()
+    return out / dt
 
 
 def moved_by(pose: Pose, twist: Floats, dt: float) -> Pose:
@@ -210,8 +215,9 @@ def moved_by(pose: Pose, twist: Floats, dt: float) -> Pose:
 
     The quaternion keeps its sign half, so that a stream of poses never flips from q to -q.
     """
-    turn = Rotation.from_rotvec(twist[3:] * dt) * pose.rotation
-    quaternion = turn.as_quat()
+    if not twist[3:].any():
+        return Pose(pose.position + twist[:3] * dt, pose.quaternion)
+    quaternion = (Rotation.from_rotvec(twist[3:] * dt) * pose.rotation).as_quat()
     if float(quaternion @ pose.quaternion) < 0.0:
         quaternion = -quaternion
     return Pose(pose.position + twist[:3] * dt, quaternion)
