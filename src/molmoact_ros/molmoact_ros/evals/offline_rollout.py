@@ -1,118 +1,30 @@
 """Close the loop without ROS: physics, cameras and a policy in one process, for fast scoring.
 
-The arm is an ideal impedance controller on the commanded pose, the gripper an actor with the
-dwell of the real node, thoughts arrive late as they do on a robot. Ground truth only scores.
+Thoughts arrive late as they do on a robot; ground truth only scores.
 Run: python -m molmoact_ros.evals.offline_rollout --seeds 10
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
+import time
 from dataclasses import dataclass, field
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from molmoact_ros.geometry import Floats, Pose
-from molmoact_ros.policy.base import Observation, Policy
+from molmoact_ros.evals.offline_robot import ROW_S, OfflineRobot
+from molmoact_ros.policy.base import Observation, Policy, PolicyError
 from molmoact_ros.reasoning.thought import Thought
-from molmoact_ros.sim.layout import SceneSpec
+from molmoact_ros.sim.judge import Judge, Truth, Verdict
+from molmoact_ros.sim.layout import scene_spec
 from molmoact_ros.sim.renderer import CameraFrame, SceneRenderer
-from molmoact_ros.sim.scene import HOME_Q, apply_spec, build_model, object_poses, tcp_pose
+from molmoact_ros.sim.scene import object_poses
+from molmoact_ros.sim.tasks import FAMILIES, Task, sample_instruction, sample_task
 
-ROW_S = 1.0 / 15.0
-STEP_S = 0.001
-COMMAND_STEPS = 10
-STIFFNESS = np.array([1500.0] * 3 + [80.0] * 3)
-DAMPING = np.array([75.0] * 3 + [6.0] * 3)
-POSTURE_STIFFNESS, POSTURE_DAMPING = 10.0, 4.0
-GRIPPER_DWELL_S = 0.6
-FINGER_SPEED = 0.05
-FINGER_FORCE = 30.0
-HAND_WIDTH_M = 0.08
-_ARM = tuple(f"robot0_fr3_joint{i}" for i in range(1, 8))
-_FINGERS = ("robot0_finger_joint1", "robot0_finger_joint2")
-
-
-class OfflineRobot:
-    """Arm, hand and table in MuJoCo, driven by a commanded tool pose and a gripper value."""
-
-    def __init__(self, spec: SceneSpec) -> None:
-        self.model = build_model(spec)
-        self.model.opt.timestep = STEP_S
-        # The wheel's position servos would fight the torques below.
-        self.model.actuator_gainprm[:] = 0.0
-        self.model.actuator_biasprm[:] = 0.0
-        self.data = mujoco.MjData(self.model)
-        self._qpos = [self.model.joint(name).qposadr[0] for name in _ARM]
-        self._dof = [self.model.joint(name).dofadr[0] for name in _ARM]
-        self._finger_qpos = [self.model.joint(name).qposadr[0] for name in _FINGERS]
-        self._finger_dof = [self.model.joint(name).dofadr[0] for name in _FINGERS]
-        self._hand = self.model.body("robot0_hand").id
-        self.reset(spec)
-
-    def reset(self, spec: SceneSpec) -> None:
-        """Arm at home, hand open, objects as in ``spec``."""
-        mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[self._qpos] = HOME_Q
-        self.data.qpos[self._finger_qpos] = HAND_WIDTH_M / 2
-        apply_spec(self.model, self.data, spec)
-        self.spec = spec
-        self.command = tcp_pose(self.data)
-        self._closing, self._switched = False, -1.0
-
-    @property
-    def tcp(self) -> Pose:
-        """Measured tool centre in the base frame."""
-        return tcp_pose(self.data)
-
-    @property
-    def width(self) -> float:
-        """Metres between the fingers."""
-        return float(self.data.qpos[self._finger_qpos].sum())
-
-    def row(self, action: Floats) -> None:
-        """One row [7] of a chunk: 1/15 s with the commanded pose moving evenly."""
-        start = self.command
-        steps = round(ROW_S / STEP_S)
-        self._switch(float(action[6]))
-        for index in range(steps):
-            if index % COMMAND_STEPS == 0:
-                self.command = start.moved(action[:6] * (index + COMMAND_STEPS) / steps)
-            self._arm_torques()
-            self._finger_forces()
-            mujoco.mj_step(self.model, self.data)
-        self.command = start.moved(action[:6])
-
-    def _switch(self, value: float) -> None:
-        wanted = value < 0.35 if not self._closing else value <= 0.65
-        if wanted != self._closing and self.data.time - self._switched > GRIPPER_DWELL_S:
-            self._closing, self._switched = wanted, self.data.time
-
-    def _arm_torques(self) -> None:
-        jacobian = np.zeros((6, self.model.nv))
-        tool = self.tcp
-        mujoco.mj_jac(
-            self.model, self.data, jacobian[:3], jacobian[3:], tool.position, self._hand
-        )
-        j = jacobian[:, self._dof]
-        turn = (self.command.rotation * tool.rotation.inv()).as_rotvec()
-        error = np.concatenate([self.command.position - tool.position, turn])
-        velocity = self.data.qvel[self._dof]
-        torque = j.T @ (STIFFNESS * np.clip(error, -0.3, 0.3) - DAMPING * (j @ velocity))
-        null = np.eye(7) - j.T @ np.linalg.pinv(j.T)
-        posture = np.array(HOME_Q) - self.data.qpos[self._qpos]
-        torque += null @ (POSTURE_STIFFNESS * posture - POSTURE_DAMPING * velocity)
-        self.data.qfrc_applied[self._dof] = torque + self.data.qfrc_bias[self._dof]
-
-    def _finger_forces(self) -> None:
-        position = self.data.qpos[self._finger_qpos]
-        velocity = self.data.qvel[self._finger_dof]
-        aim = -FINGER_SPEED if self._closing else FINGER_SPEED
-        force = 400.0 * (aim - velocity)
-        if not self._closing:
-            force = np.where(position > HAND_WIDTH_M / 2 - 0.001, 0.0, force)
-        self.data.qfrc_applied[self._finger_dof] = np.clip(force, -FINGER_FORCE, FINGER_FORCE)
+STILL_MOTION = 2e-3
+REST_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -125,20 +37,15 @@ class Timing:
 
 @dataclass
 class Episode:
-    """What happened: success by ground truth, seconds of robot time, thoughts, last message."""
+    """What happened. seconds: robot time. truths: one a row, for scoring and drawing only."""
 
-    success: bool = False
+    verdict: Verdict
     seconds: float = 0.0
-    message: str = ""
     thoughts: list[Thought] = field(default_factory=list)
-    poses: list[dict[str, Pose]] = field(default_factory=list)
-    tcps: list[Pose] = field(default_factory=list)
-    widths: list[float] = field(default_factory=list)
+    truths: list[Truth] = field(default_factory=list)
 
 
-def observe(
-    robot: OfflineRobot, frames: dict[str, CameraFrame], instruction: str
-) -> Observation:
+def observe(robot: OfflineRobot, frames: dict[str, CameraFrame], instruction: str) -> Observation:
     """The observation a robot would build: depth in whole millimetres, no ground truth."""
     external = frames["external"]
     millimetres = np.clip(np.rint(external.depth * 1000.0), 0, 65535)
@@ -158,36 +65,94 @@ def run_episode(
     robot: OfflineRobot,
     renderer: SceneRenderer,
     policy: Policy,
-    instruction: str,
+    task: Task,
+    instruction: str = "",
     timing: Timing = Timing(),
     rows: int = 300,
 ) -> Episode:
-    """Follow ``policy`` for ``rows`` rows or until two chunks ask for no motion.
+    """Follow ``policy`` for ``rows`` rows, or until it has asked for no motion for two seconds.
 
-    Raises what the policy raises. ``success`` is left False: scoring is the caller's.
+    The robot is where the last episode or ``reset`` left it. ``instruction`` defaults to the
+    task's first wording. Raises what the policy raises.
     """
-    episode = Episode()
+    instruction = instruction or task.instruction()
+    judge, episode = Judge(task), Episode(Verdict(False, "nothing seen yet"))
     policy.reset(instruction)
-    running = np.zeros((0, 7))
+    running: NDArray[np.float64] = np.zeros((0, 7))
     pending: NDArray[np.float64] | None = None
-    due, still, gripper = 0, 0, 1.0
+    due = arrives = still = 0
+    gripper = 1.0
     for index in range(rows):
         if index >= due and pending is None:
             frames = renderer.render(robot.data.qpos, robot.spec, cameras=("external",))
             thought = policy.think(observe(robot, frames, instruction), lambda: False)
             episode.thoughts.append(thought)
             pending, arrives, due = thought.actions, index + timing.latency, index + timing.rethink
-            resting = not np.abs(thought.actions[:, :6]).sum(axis=0).max() > 2e-3
-            still = still + 1 if resting else 0
+            moves = np.abs(thought.actions[:, :6]).sum(axis=0).max() > STILL_MOTION
+            still = 0 if moves else still + 1
         if pending is not None and index >= arrives:
+            # Rows that passed while the policy thought belong to the past.
             running, pending = pending[timing.latency :], None
         row = running[0] if len(running) else np.append(np.zeros(6), gripper)
         running, gripper = running[1:], float(row[6])
         robot.row(row)
-        episode.poses.append(object_poses(robot.data))
-        episode.tcps.append(robot.tcp)
-        episode.widths.append(robot.width)
-        if still >= 8:
+        truth = Truth(float(robot.data.time), object_poses(robot.data), robot.tcp, robot.width)
+        episode.truths.append(truth)
+        episode.verdict = judge.update(truth)
+        if still * timing.rethink * ROW_S > REST_S:
             break
-    episode.seconds = len(episode.poses) * ROW_S
+    episode.seconds = len(episode.truths) * ROW_S
     return episode
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Score the scripted policy over families and seeds; prints a line an episode and a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--width", type=int, default=320, help="pixels; the height follows 4:3")
+    parser.add_argument("--rethink", type=int, default=4, help="rows between thoughts")
+    parser.add_argument("--latency", type=int, default=2, help="rows a thought takes")
+    options = parser.parse_args(argv)
+
+    from molmoact_ros.model.depth_codec import DepthCodec
+    from molmoact_ros.policy.scripted.policy import ScriptedPolicy
+
+    policy = ScriptedPolicy(DepthCodec.from_package())
+    spec = scene_spec(0)
+    robot = OfflineRobot(spec)
+    renderer = SceneRenderer(spec, options.width, options.width * 3 // 4)
+    timing = Timing(options.rethink, options.latency)
+    table = []
+    for family in options.families:
+        done, seconds, thinking = 0, [], []
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
+            task = sample_task(family, seed)
+            robot.reset(scene_spec(seed))
+            instruction, start = sample_instruction(family, seed), time.perf_counter()
+            try:
+                episode = run_episode(robot, renderer, policy, task, instruction, timing)
+            except PolicyError as error:
+                episode = Episode(Verdict(False, str(error)))
+            done += episode.verdict.success
+            seconds.append(episode.seconds)
+            thinking += [sum(thought.timings.values()) for thought in episode.thoughts]
+            sys.stdout.write(
+                f"{family} seed {seed}: {episode.verdict.words} [{instruction}] "
+                f"{episode.seconds:.1f} s, {len(episode.thoughts)} thoughts, "
+                f"took {time.perf_counter() - start:.1f} s\n"
+            )
+            sys.stdout.flush()
+        table.append(
+            f"| {family} | {done}/{options.seeds} | {np.mean(seconds):.1f} "
+            f"| {1000 * float(np.median(thinking or [0.0])):.0f} |"
+        )
+    head = ["| family | success | mean seconds | median ms a thought |", "|---|---|---|---|"]
+    sys.stdout.write("\n".join(head + table) + "\n")
+    renderer.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
