@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -75,7 +76,13 @@ def save_depth_vqvae(network: DepthVqVae, path: Path, notes: Mapping[str, str]) 
 
 
 def _released_state(path: Path) -> dict[str, Tensor]:
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} is not a plain weights file and is not opened any further; get the released "
+            "vae-final.pt again or use a .safetensors file."
+        ) from error
     state = content.get("weights", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from molmoact_ros.model.depth_vqvae import Codebook, DepthVqVae
+from molmoact_ros.model.depth_vqvae import Codebook, DepthVqVae, VqVaeShape
 from molmoact_ros.model.depth_weights import save_depth_vqvae
 from molmoact_ros.train.depth_maps import load_pictures
 
@@ -98,11 +98,18 @@ def start_codebook(book: Codebook, flat: Tensor, rng: torch.Generator, rounds: i
 class VqVaeTrainer:
     """State of a run: network, optimiser, time spent. ``run`` until the budget is used."""
 
-    def __init__(self, pictures: NDArray[np.uint8], recipe: VqVaeRecipe, out: Path) -> None:
+    def __init__(
+        self,
+        pictures: NDArray[np.uint8],
+        recipe: VqVaeRecipe,
+        out: Path,
+        shape: VqVaeShape | None = None,
+    ) -> None:
         self._pictures, self._recipe, self._out = torch.from_numpy(pictures), recipe, out
         self._rng = torch.Generator().manual_seed(recipe.seed)
         torch.manual_seed(recipe.seed)
-        self.network = DepthVqVae().to(memory_format=torch.channels_last)
+        # bfloat16 convolutions on a CPU are twenty times slower in the default memory order.
+        self.network = DepthVqVae(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimiser = torch.optim.Adam(self.network.parameters(), recipe.learning_rate)
         self._variance = float((pictures[::8, ::4, ::4] / 255.0).var())
         self.step, self.spent, self.quantising = 0, 0.0, False
@@ -113,7 +120,7 @@ class VqVaeTrainer:
         saved, before = self.spent, time.monotonic()
         while self.spent < budget:
             if not self.quantising and self.spent > self._recipe.warm_up_share * budget:
-                self._start_quantising()
+                self.start_quantising()
             report = self.train_step()
             now = time.monotonic()
             self.spent, before = self.spent + now - before, now
@@ -206,7 +213,8 @@ class VqVaeTrainer:
         return codes, vectors, f"codes in batch {len(codes.unique())}"
 
     @torch.no_grad()
-    def _start_quantising(self) -> None:
+    def start_quantising(self) -> None:
+        """End of the warm-up: from here on the decoder sees code vectors."""
         batches = [self.network.latents(self._batch(32)) for _ in range(8)]
         flat = torch.cat([z.permute(0, 2, 3, 1).reshape(-1, z.shape[1]) for z in batches])
         start_codebook(self.network.codebook, flat, self._rng)
