@@ -11,13 +11,8 @@ import torch
 from molmoact_ros.model.depth_vqvae import Codebook, VqVaeShape
 from molmoact_ros.model.depth_weights import load_depth_vqvae
 from molmoact_ros.train import depth_maps
-from molmoact_ros.train.vqvae import (
-    VqVaeRecipe,
-    VqVaeTrainer,
-    revive_dead_codes,
-    start_codebook,
-    update_codebook,
-)
+from molmoact_ros.train.codebook import revive_dead_codes, start_codebook, update_codebook
+from molmoact_ros.train.vqvae import VqVaeRecipe, VqVaeTrainer
 
 SMALL = VqVaeShape(width=4, codes=16, code_size=16)
 
