@@ -7,8 +7,10 @@ After ``kill -9`` the next start replaces what was left behind.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -37,9 +39,7 @@ def parse_config(argv: Sequence[str] | None) -> PhysicsConfig:
     parser = argparse.ArgumentParser(prog="molmoact_ros.sim.server", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to serve at")
     parser.add_argument("--seed", type=int, default=0, help="first scene")
-    parser.add_argument(
-        "--task", default=None, help="instruction of the first scene, in words, for whoever scores"
-    )
+    parser.add_argument("--task", default=None, help="instruction, in words, for whoever scores")
     parser.add_argument("--realtime", type=float, default=1.0, help="speed; 1 is wall clock")
     options = parser.parse_args(argv)
     try:
@@ -58,6 +58,10 @@ def main(argv: Sequence[str] | None = None, scene: Scene | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     config = parse_config(argv)
+    # The arm's clock comes before pictures and thoughts, as on a robot; libfranka asks for
+    # the same in its client. Only root gets it, nobody else needs it on an idle machine.
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     try:
         server = PhysicsServer(config, scene or Tabletop())
     except (PhysicsError, ValueError) as error:
