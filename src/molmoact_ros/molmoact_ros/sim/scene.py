@@ -174,7 +174,7 @@ def _add_looks(visual: ET.Element, assets: ET.Element) -> None:
     if headlight is not None:
         headlight.set("ambient", "0.27 0.27 0.27")
         headlight.set("diffuse", "0.12 0.12 0.12")
-    ET.SubElement(visual, "map", znear="0.01", zfar="10")
+    ET.SubElement(visual, "map", znear="0.01", zfar="10", shadowclip="0.35")
     ET.SubElement(visual, "global", offwidth="1280", offheight="960")
     for material in assets.findall("material"):
         material.set("specular", "0.15")
