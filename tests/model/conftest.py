@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+
 from molmoact_ros.model.nano import save_random_nano
 from molmoact_ros.model.tokenizer import (
     EOS,
@@ -18,7 +20,6 @@ from molmoact_ros.model.tokenizer import (
     add_molmoact_tokens,
     spelling,
 )
-from tokenizers import Tokenizer
 
 torch.set_num_threads(1)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from molmoact_ros.model.checkpoint import load_checkpoint, load_model
 from molmoact_ros.model.config import (
     CheckpointError,
@@ -16,7 +18,6 @@ from molmoact_ros.model.config import (
     load_config,
 )
 from molmoact_ros.model.molmoact import MolmoAct
-from safetensors.torch import load_file, save_file
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden/models"
 SHAPES = json.loads((GOLDEN / "state_dict_shapes_7B.json").read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from molmoact_ros.model.image_processor import ImageProcessor, ImageSettings
 from molmoact_ros.model.tiling import choose_tiling
 

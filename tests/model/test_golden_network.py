@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from molmoact_ros.model.checkpoint import load_model
 from molmoact_ros.model.config import load_config
 from molmoact_ros.model.image_processor import ImageProcessor, settings_from_dict

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+
 from molmoact_ros.model.config import CheckpointError
 from molmoact_ros.model.image_processor import ImageProcessor, ImageSettings
 from molmoact_ros.model.prompt import pad_left, prompt_ids
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
-from tokenizers import Tokenizer
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden/tokens"
 CASES = json.loads((FOLDER / "cases.json").read_text())

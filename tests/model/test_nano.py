@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from molmoact_ros.model.checkpoint import load_checkpoint
 from molmoact_ros.model.nano import random_nano
 from molmoact_ros.model.nano_tokenizer import VOCAB_SIZE, build_nano_tokenizer

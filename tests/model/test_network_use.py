@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from molmoact_ros.model.checkpoint import load_model
 from molmoact_ros.model.config import load_config
 from molmoact_ros.model.molmoact import MolmoAct

@@ -110,13 +110,16 @@ class AnswerGrammar:
         """The only possible text from here, as far as its pieces are certain, and the one token
         behind it, if that is certain too.
         """
-        data = bytearray()
-        while len(moves := self._automaton.letters(state)) == 1:
-            ((letter, state),) = moves.items()
+        text, character = "", b""
+        behind = state
+        while len(moves := self._automaton.letters(behind)) == 1:
+            ((letter, behind),) = moves.items()
             if letter >= TOKEN:
-                return _decoded(data), letter - TOKEN
-            data.append(letter)
-        text = _decoded(data)
+                # Bytes left over: the model stopped inside a character and has to finish it.
+                return ("", None) if character else (text, letter - TOKEN)
+            character += bytes([letter])
+            if whole := _decoded(character):
+                text, character, state = text + whole, b"", behind
         followers = self._next_characters(state)
         if all(self._tokenizer.last_piece(text + follower) == len(text) for follower in followers):
             return text, None
