@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from franky_sim.mujoco_simulator import MujocoSimulator
 
-from molmoact_ros.sim.contacts import ContactSensor
+from molmoact_ros.sim.contacts import ContactSensor, contact_forces
 from molmoact_ros.sim.hand import HandDrive
 from molmoact_ros.sim.scene import HOME_Q, add_tabletop, scene_spec, tcp_pose
 from molmoact_ros.sim.wheel import measure_true_tool_pose, read_joints_quickly
@@ -106,6 +106,19 @@ def test_a_held_cube_weighs_what_it_weighs(bench: Bench) -> None:
     assert np.abs(bench.force.torques).max() < 0.6
 
 
+def test_contact_forces_are_mujocos_own(bench: Bench) -> None:
+    """They are read straight from the solver's rows; a shifted row mixes force and friction."""
+    bench.cube_into_the_hand()
+    bench.step(50)
+    data, contacts = bench.data, np.arange(bench.data.ncon)
+    expected = np.zeros((data.ncon, 6))
+    for i in contacts:
+        mujoco.mj_contactForce(bench.model, data, i, expected[i])
+    assert data.ncon > 30
+    assert np.abs(expected[:, 0]).max() > 1
+    assert np.array_equal(contact_forces(bench.model, data, contacts), expected)
+
+
 def test_a_held_cube_does_not_creep(bench: Bench) -> None:
     """Soft or slippery fingertips lose a cube within a carry of some seconds."""
     bench.cube_into_the_hand()
@@ -168,3 +181,11 @@ def test_a_blocked_finger_does_not_snap_shut_when_freed(bench: Bench) -> None:
     # The 40 N grip springs forward 2.5 mm a finger, then both travel at 0.05 m/s.
     assert widths[-1] < 0.003
     assert widths[150] > 0.016
+
+
+def test_joints_beyond_the_touched_link_feel_nothing(bench: Bench) -> None:
+    """A hit on the elbow bends the shoulder, not the wrist."""
+    bench.data.xfrc_applied[bench.model.body("robot0_fr3_link4").id, :3] = [0.0, 20.0, 0.0]
+    bench.step(300)
+    assert np.abs(bench.force.torques[:4]).max() > 2
+    assert bench.force.torques[4:].tolist() == [0.0, 0.0, 0.0]

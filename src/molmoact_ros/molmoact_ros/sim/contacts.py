@@ -19,6 +19,7 @@ from molmoact_ros.geometry import Floats
 
 ARM_JOINTS = 7
 _NEXT, _AFTER_NEXT = [1, 2, 0], [2, 0, 1]
+_COMPONENTS = np.arange(6)
 _FORGOTTEN = 1e-9  # N, Nm: where a decaying estimate becomes nothing
 TCP_OFFSET = 0.1034  # hand frame to tool centre along the hand's z, metres (FR3 hand data sheet)
 
@@ -59,8 +60,8 @@ class ContactSensor:
             [model.joint(f"{prefix}fr3_joint{i}").id for i in range(1, ARM_JOINTS + 1)]
         )
         self._hand = model.body(f"{prefix}hand").id
-        self._carried_by = _carried_by(model, self._joints)
-        moving: NDArray[np.bool_] = np.asarray(self._carried_by.any(axis=1))
+        self._depth = _depths(model, self._joints)
+        moving: NDArray[np.bool_] = np.asarray(self._depth > 0)
         self._moving_bodies = np.flatnonzero(moving)
         self._geom_moves = moving[model.geom_bodyid]
         self._keep = math.exp(-timestep / time_constant)
@@ -83,22 +84,24 @@ class ContactSensor:
     def measure(self, data: mujoco.MjData) -> Floats:
         """Unfiltered [6 + 7]: wrench about the tool centre and joint torques, libfranka's sign."""
         tcp = data.xpos[self._hand] + TCP_OFFSET * data.xmat[self._hand, 2::3]
-        wrenches: dict[int, Floats] = {}  # of each body of the arm on the world, about the tcp
+        wrenches: dict[int, Floats] = {}  # on the world about the tcp, by depth in the arm
         if data.ncon:
             self._add_contacts(data, tcp, wrenches)
         pushes = data.xfrc_applied[self._moving_bodies]
         if pushes.any():
             for body, push in zip(self._moving_bodies, pushes, strict=True):
                 turn = push[3:] + _cross(data.xipos[body] - tcp, push[:3])
-                own = wrenches.get(int(body), 0.0)
-                wrenches[int(body)] = own - np.concatenate([push[:3], turn])
+                depth = int(self._depth[body])
+                own = wrenches.get(depth, 0.0)
+                wrenches[depth] = own - np.concatenate([push[:3], turn])
         total = np.zeros(6 + ARM_JOINTS)
         lever = tcp - data.xanchor[self._joints]
         axes = data.xaxis[self._joints]
-        for body_id, wrench in wrenches.items():
+        for depth, wrench in wrenches.items():
             about_joints = wrench[3:] + _cross(lever, wrench[:3])
             total[:6] += wrench
-            total[6:] += (axes * about_joints).sum(axis=1) * self._carried_by[body_id]
+            # Joints beyond the body do not feel what happens to it.
+            total[6 : 6 + depth] += (axes * about_joints).sum(axis=1)[:depth]
         return total
 
     def _add_contacts(self, data: mujoco.MjData, tcp: Floats, wrenches: dict[int, Floats]) -> None:
@@ -108,9 +111,7 @@ class ContactSensor:
         touching = np.flatnonzero(moves[:, 0] != moves[:, 1])
         if not touching.size:
             return
-        local = np.zeros((touching.size, 6))
-        for row, contact in zip(local, touching, strict=True):
-            mujoco.mj_contactForce(self._model, data, contact, row)
+        local = contact_forces(self._model, data, touching)
         is_first = moves[touching, 0]
         # MuJoCo's contact force acts on the second geom; ours is the arm's on the world.
         sign = np.where(is_first, 1.0, -1.0)[:, None]
@@ -119,10 +120,27 @@ class ContactSensor:
         moment = sign * np.einsum("ni,nij->nj", local[:, 3:], frames)
         moment += _cross(data.contact.pos[touching] - tcp, force)
         geoms = np.where(is_first, pairs[touching, 0], pairs[touching, 1])
-        bodies = self._model.geom_bodyid[geoms]
-        for body in set(bodies.tolist()):
-            mine = bodies == body
-            wrenches[body] = np.concatenate([force[mine].sum(axis=0), moment[mine].sum(axis=0)])
+        depths = self._depth[self._model.geom_bodyid[geoms]]
+        both = np.hstack([force, moment])
+        for depth in set(depths.tolist()):
+            wrenches[depth] = both[depths == depth].sum(axis=0)
+
+
+def contact_forces(
+    model: mujoco.MjModel, data: mujoco.MjData, contacts: NDArray[np.int_]
+) -> Floats:
+    """Force and moment [n, 6] of ``contacts`` [n] in their own frames, as mj_contactForce."""
+    local = np.zeros((contacts.size, 6))
+    if model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:
+        # Here constraint forces ARE the contact's components; a held cube has 32 contacts, and
+        # a call for each would cost as much as the rest of the step.
+        rows = data.contact.efc_address[contacts, None] + _COMPONENTS
+        real = (data.contact.dim[contacts, None] > _COMPONENTS) & (rows >= _COMPONENTS)
+        local[real] = data.efc_force[rows[real]]
+        return local
+    for row, contact in zip(local, contacts, strict=True):
+        mujoco.mj_contactForce(model, data, contact, row)
+    return local
 
 
 def _cross(a: Floats, b: Floats) -> Floats:
@@ -131,10 +149,10 @@ def _cross(a: Floats, b: Floats) -> Floats:
     return np.asarray(left - a[..., _AFTER_NEXT] * b[..., _NEXT])
 
 
-def _carried_by(model: mujoco.MjModel, joints: NDArray[np.int_]) -> NDArray[np.bool_]:
-    """[nbody, 7]: whether arm joint j moves body b."""
-    owners = model.jnt_bodyid[joints]
-    carried = np.zeros((model.nbody, len(joints)), dtype=bool)
+def _depths(model: mujoco.MjModel, joints: NDArray[np.int_]) -> NDArray[np.int_]:
+    """[nbody]: how many of the arm's joints move a body; 0 for everything but the arm."""
+    owners = model.jnt_bodyid[joints].tolist()
+    depths = np.zeros(model.nbody, dtype=int)
     for body in range(1, model.nbody):  # parents come before children
-        carried[body] = carried[model.body_parentid[body]] | (owners == body)
-    return carried
+        depths[body] = depths[model.body_parentid[body]] + (body in owners)
+    return depths
