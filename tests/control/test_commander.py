@@ -241,10 +241,31 @@ def test_the_end_of_a_goal_drops_its_rows() -> None:
     world = World.driving()
     world.think(chunk((0.015, 0, 0)), goal="a")
     world.run(0.1)
-    world.think(np.zeros((0, 7)), goal="a")
+    world.commander.end_goal("a", world.now)
     end = world.run(0.5)
     assert end.source is Source.HOLD and np.abs(end.twist).max() < 1e-4
     assert "ended" in world.think(chunk((0.01, 0, 0)), goal="a")
+    assert "next thought" in world.run(5.0).reason
+
+
+def test_a_refused_thought_drops_the_rows_but_not_the_goal() -> None:
+    """A damaged answer holds the arm; the next good one of the same goal moves it again."""
+    world = World.driving()
+    world.think(chunk((0.015, 0, 0)), goal="a")
+    world.run(0.1)
+    world.think(np.zeros((0, 7)), goal="a")
+    end = world.run(0.5)
+    assert end.source is Source.HOLD and np.abs(end.twist).max() < 1e-4
+    assert world.think(chunk((0.01, 0, 0)), goal="a") == ""
+    assert world.run(0.2).source is Source.POLICY
+
+
+def test_a_silent_policy_is_named_while_its_goal_runs() -> None:
+    """A killed policy node cannot say so itself: the one who waits for it must."""
+    world = World.driving()
+    world.think(chunk((0.01, 0, 0)), goal="a")
+    assert "policy node" not in world.run(1.5).reason
+    assert "check that the policy node runs" in world.run(1.5).reason
 
 
 def test_a_paused_commander_does_not_catch_up() -> None:

@@ -57,7 +57,8 @@ def test_stop_ends_even_what_ignores_signals_and_its_children(tmp_path: Path) ->
     """A simulator left behind would hold its port and fail the next start."""
     code = (
         "import signal, subprocess, sys, time\n"
-        "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "print(child.pid, flush=True); time.sleep(60)\n"
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from stack import Person, stack  # noqa: E402
+from stack import Person, stack
 
 pytestmark = pytest.mark.timeout(240)
 

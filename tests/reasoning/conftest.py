@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from molmoact_ros.reasoning.answer import AnswerContract
 from molmoact_ros.reasoning.statistics import ActionStatistics
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from molmoact_ros.reasoning.actions import chunk_text, decode, encode
 from molmoact_ros.reasoning.gripper import gripper_from_training, gripper_to_training
 from molmoact_ros.reasoning.statistics import (

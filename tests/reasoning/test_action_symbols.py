@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from molmoact_ros.reasoning.actions import chunk_text, decode, encode
 from molmoact_ros.reasoning.symbols import SYMBOLS, bin_of
 

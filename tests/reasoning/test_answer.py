@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from molmoact_ros.reasoning.actions import chunk_text, decode
 from molmoact_ros.reasoning.answer import (
     AnswerContract,

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from molmoact_ros.reasoning.compat import (
     lenient_actions,
     lenient_depth_ids,

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from molmoact_ros.reasoning.depth_text import depth_from_text, depth_to_text, grid_shape
 from molmoact_ros.reasoning.thought import ThoughtRefused
 from molmoact_ros.reasoning.trace_text import (

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from molmoact_ros.reasoning.depth_image import display_u8, relative_depth_u8, vqvae_input
 
 

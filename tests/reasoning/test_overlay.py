@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from molmoact_ros.reasoning.libero_steps import centre_crop, libero_gripper
 from molmoact_ros.reasoning.overlay import draw_trace, steering_view
 

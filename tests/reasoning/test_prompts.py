@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from molmoact_ros.reasoning import prompts
 from molmoact_ros.reasoning.prompts import (
     ANSWERS,

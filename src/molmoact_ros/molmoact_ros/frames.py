@@ -24,7 +24,8 @@ class FrameTree:
 
     def add(self, parent: str, child: str, parent_from_child: Floats) -> None:
         self._edges.setdefault(parent, {})[child] = parent_from_child
-        self._edges.setdefault(child, {})[parent] = np.linalg.inv(parent_from_child)
+        inverse: Floats = np.asarray(np.linalg.inv(parent_from_child), dtype=np.float64)
+        self._edges.setdefault(child, {})[parent] = inverse
 
     def lookup(self, target: str, source: str) -> Floats:
         """``target_from_source`` [4, 4]. Raises UnknownTransform."""

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from molmoact_ros.control.command import Source
 from molmoact_ros.control.guards import Limits
 
+SILENT_POLICY_S = 2.0
+"""Without a thought for longer than this, a person should look after the policy."""
+
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything the decision needs; ages in seconds, errors in metres and radians."""
+    """Everything the decision needs; ages in seconds, errors in metres and radians.
+
+    thought_age: since the last chunk of a goal that has not ended; None without such a goal.
+    """
 
     selected: Source
     stop_reason: str
@@ -25,6 +31,7 @@ class Situation:
     tracking_rad: float
     teleop_age: float | None
     chunk_running: bool
+    thought_age: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,4 +81,10 @@ def decide(now: Situation, limits: Limits) -> Decision:
         return Decision(Source.HOLD, "holding: waiting for the teleoperation device")
     if now.chunk_running:
         return Decision(Source.POLICY, "")
+    if now.thought_age is not None and now.thought_age > SILENT_POLICY_S:
+        return Decision(
+            Source.HOLD,
+            f"holding: no thought for {now.thought_age:.0f} s although a goal runs; "
+            "check that the policy node runs and sees its cameras",
+        )
     return Decision(Source.HOLD, "holding: waiting for the next thought")

@@ -53,6 +53,7 @@ class Commander:
         self._chunk_limit = ""
         self._chunk_stamp = 0.0
         self._row = -1
+        self._thought_at: float | None = None
         self._gripper: float | None = None
         self._last: float | None = None
 
@@ -110,12 +111,13 @@ class Commander:
     ) -> str:
         """A thought's chunk [N, 7] about the image of ``observation_stamp``.
 
-        No rows: the goal has ended, what is left of it is dropped. Returns "" when the chunk
-        will run, else the sentence that says why it was refused (also shown while holding).
+        No rows: the thought was refused, what is left of the last one is dropped. Returns ""
+        when the chunk will run, else why it was refused (also shown while holding).
         """
         if np.size(rows) == 0:
-            self._queue.end_goal(goal_id, now)
-            self._coasting = self._coasting or not self._queue.running(now)
+            self._thought_at = now
+            self._queue.clear(now)
+            self._coasting = True
             return ""
         try:
             if self._selected is not Source.POLICY or self._stop_reason:
@@ -127,9 +129,17 @@ class Commander:
             self._queue.accept(checked, observation_stamp, now, goal_id)
         except Refused as refusal:
             self._note = f"thought refused: {refusal}"
+            if self._thought_at is not None:  # of a goal that runs: the policy is alive
+                self._thought_at = now
             return self._note
-        self._chunk_stamp, self._note = observation_stamp, ""
+        self._chunk_stamp, self._note, self._thought_at = observation_stamp, "", now
         return ""
+
+    def end_goal(self, goal_id: str, now: float) -> None:
+        """Drop what is left of a goal and refuse whatever still comes for it."""
+        self._queue.end_goal(goal_id, now)
+        self._coasting = self._coasting or not self._queue.running(now)
+        self._thought_at = None
 
     def step(self, now: float) -> Command:
         """The command of this tick."""
@@ -165,6 +175,7 @@ class Commander:
             tracking_rad=self._tracking[1],
             teleop_age=None if self._teleop is None else now - self._teleop[1],
             chunk_running=self._queue.running(now),
+            thought_age=None if self._thought_at is None else now - self._thought_at,
         )
 
     def _drop_motion(self, now: float) -> None:

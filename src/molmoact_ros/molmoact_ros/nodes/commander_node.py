@@ -16,7 +16,15 @@ from molmoact_ros.control.command import Command, Source
 from molmoact_ros.control.commander import Commander
 from molmoact_ros.control.guards import Limits, Refused
 from molmoact_ros.nodes import convert
-from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, OK, WARN, ManagedNode, SetupError, run
+from molmoact_ros.nodes.runtime import (
+    COMMAND_QOS,
+    LATCHED_QOS,
+    OK,
+    WARN,
+    ManagedNode,
+    SetupError,
+    run,
+)
 
 STATUS_PERIOD_S = 0.1
 SOURCES = {"hold": Source.HOLD, "policy": Source.POLICY, "teleop": Source.TELEOP}
@@ -37,7 +45,7 @@ class CommanderNode(ManagedNode):
         declare("speed_rad_s", limits.speed_rad_s, "fastest turn", (0.01, 2.0))
         declare("box_min_m", list(limits.box_min_m), "workspace corner x y z, base frame")
         declare("box_max_m", list(limits.box_max_m), "workspace corner x y z, base frame")
-        declare("tilt_rad", limits.tilt_rad, "largest tilt of the tool from straight down", (0.0, 1.6))
+        declare("tilt_rad", limits.tilt_rad, "largest tilt of the tool from vertical", (0.0, 1.6))
         declare("observation_age_s", limits.observation_age_s, "older images: refused", (0.1, 10.0))
 
     def setup(self) -> None:
@@ -64,6 +72,7 @@ class CommanderNode(ManagedNode):
         self._initial = SOURCES[initial]
         self._told = ""
         self._last_status = 0.0
+        self._chunk_id = 0
         self._command: Command | None = None
         self._pose = self.create_publisher(PoseStamped, "target_pose", COMMAND_QOS)
         self._twist = self.create_publisher(TwistStamped, "target_twist", COMMAND_QOS)
@@ -121,6 +130,9 @@ class CommanderNode(ManagedNode):
 
     def _chunk(self, message: ChunkCommand) -> None:
         now = self.now()
+        if message.final:
+            self._commander.end_goal(message.goal_id, now)
+            return
         try:
             rows = convert.rows_from(message.actions) if message.actions.rows else ()
         except convert.BadMessage as bad:
@@ -130,6 +142,8 @@ class CommanderNode(ManagedNode):
         refusal = self._commander.feed_chunk(rows, stamp, now, message.goal_id)
         if refusal:
             self._warn(f"chunk {message.chunk_id}: {refusal}")
+        elif len(rows):
+            self._chunk_id = message.chunk_id
 
     def _teleop(self, message: TwistStamped) -> None:
         try:
@@ -173,9 +187,8 @@ class CommanderNode(ManagedNode):
             if command.gripper is not None:
                 self._gripper.publish(Float64(data=float(command.gripper)))
         previous, self._command = self._command, command
-        changed = previous is None or (previous.source, previous.reason, previous.enabled) != (
+        changed = previous is None or (previous.source, previous.enabled) != (
             command.source,
-            command.reason,
             command.enabled,
         )
         if changed or now - self._last_status > STATUS_PERIOD_S:
@@ -191,6 +204,8 @@ class CommanderNode(ManagedNode):
                 limited=command.limited,
                 reason=command.reason,
                 command_age=float(command.command_age),
+                chunk_row=command.chunk_row,
+                chunk_id=self._chunk_id,
                 tracking_error=float(command.tracking_error),
             )
         )

@@ -226,7 +226,7 @@ def reasoning_message(
     if thought.depth is not None:
         rows, cols = thought.depth.shape
         message.depth = DepthTokens(
-            rows=rows, cols=cols, codebook_size=128, codes=thought.depth.astype(int).ravel().tolist()
+            rows=rows, cols=cols, codebook_size=128, codes=thought.depth.ravel().tolist()
         )
     return message
 
@@ -245,11 +245,18 @@ def codes_from(message: DepthTokens) -> NDArray[np.uint8] | None:
 
 
 def chunk_command(
-    goal_id: str, chunk_id: int, stamp: Time, frame: str, actions: Floats, period: float
+    goal_id: str,
+    chunk_id: int,
+    stamp: Time,
+    frame: str,
+    actions: Floats,
+    period: float,
+    final: bool = False,
 ) -> ChunkCommand:
     return ChunkCommand(
         header=Header(stamp=stamp, frame_id=frame),
         goal_id=goal_id,
         chunk_id=chunk_id,
         actions=chunk_message(actions, period, frame),
+        final=final,
     )

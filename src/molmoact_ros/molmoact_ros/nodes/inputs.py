@@ -15,7 +15,7 @@ THROTTLE_S = 5.0
 
 
 class StaticFrames:
-    """/tf_static of the graph as a FrameTree; tells once what to install when tf2_msgs is missing."""
+    """/tf_static of the graph as a FrameTree; tells what to install when tf2_msgs is missing."""
 
     def __init__(self, node: Node) -> None:
         self.tree = FrameTree()

@@ -10,6 +10,7 @@ import threading
 import uuid
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from molmoact_msgs.action import ExecuteInstruction
 from molmoact_msgs.msg import ChunkCommand, PolicyStatus, Reasoning
 from molmoact_msgs.srv import StartInstruction
@@ -216,14 +217,14 @@ class PolicyNode(ManagedNode):
             return False
         old.preempted = preempted
         old.canceled.set()
-        self._send_chunk(old, NO_ROWS, self.get_clock().now().to_msg())
+        self._end_goal(old)
         old.thread.join(timeout=10.0)
         return True
 
     def _work(self, current: Run) -> None:
         assert self._loop is not None
         outcome = self._loop.run(current.instruction, current.canceled, current.max_duration)
-        self._send_chunk(current, NO_ROWS, self.get_clock().now().to_msg())
+        self._end_goal(current)
         with self._lock:
             if self._run is current:
                 self._run = None
@@ -297,10 +298,16 @@ class PolicyNode(ManagedNode):
             stamp=convert.to_time(observation.stamp), frame_id="external_color_optical_frame"
         )
 
-    def _send_chunk(self, current: Run, rows: Floats, stamp: object, chunk_id: int = 0) -> None:
+    def _send_chunk(self, current: Run, rows: Floats, stamp: Time, chunk_id: int) -> None:
+        self._chunks.publish(
+            convert.chunk_command(current.goal_id, chunk_id, stamp, self._base, rows, self._period)
+        )
+
+    def _end_goal(self, current: Run) -> None:
+        now = self.get_clock().now().to_msg()
         self._chunks.publish(
             convert.chunk_command(
-                current.goal_id, chunk_id, stamp, self._base, rows, self._period
+                current.goal_id, 0, now, self._base, NO_ROWS, self._period, final=True
             )
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import rclpy
@@ -156,7 +156,7 @@ class ManagedNode(LifecycleNode):
         self._diagnostics.publish(array)
 
 
-def run(node_class: type[ManagedNode], args: Sequence[str] | None = None) -> None:
+def run(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> None:
     """main() of a node: spins until SIGINT or SIGTERM, then halts and tears the node down.
 
     rclpy's own handlers would end the context at once, under threads that still publish. So

@@ -16,9 +16,10 @@ from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.inputs import StaticFrames
 from molmoact_ros.nodes.page_commands import RosCommands
 from molmoact_ros.nodes.runtime import LATCHED_QOS, OK, SENSOR_QOS, ManagedNode, SetupError, run
+from molmoact_ros.viz.depth_view import colour_mono8
 from molmoact_ros.web import status as page_status
 from molmoact_ros.web.page import PageError, PageState, Stream
-from molmoact_ros.web.security import BindRefused
+from molmoact_ros.web.security import BindRefusedError
 from molmoact_ros.web.server import SteeringServer
 
 EXECUTED_POINTS = 120
@@ -50,13 +51,15 @@ class SteeringNode(ManagedNode):
         self._camera: Camera | None = None
         self._path: deque[tuple[float, NDArray[np.float64]]] = deque(maxlen=EXECUTED_POINTS)
         self._instruction = ""
+        self._chunk = (0, -1)
+        self._policy_status = PolicyStatus()
         subscribe = self.create_subscription
         for topic, stream in (
             ("external/image", Stream.EXTERNAL),
             ("wrist/image", Stream.WRIST),
-            ("depth_color", Stream.DEPTH),
         ):
             subscribe(Image, topic, lambda m, s=stream: self._image(s, m), SENSOR_QOS)
+        subscribe(Image, "depth", self._depth, SENSOR_QOS)
         subscribe(CameraInfo, "external/camera_info", self._camera_info, SENSOR_QOS)
         subscribe(PoseStamped, "current_pose", self._measured, SENSOR_QOS)
         subscribe(Reasoning, "reasoning", self._reasoning, LATCHED_QOS)
@@ -71,7 +74,7 @@ class SteeringNode(ManagedNode):
                 int(self.value("port")),
                 str(self.value("token")),
             ).start()
-        except (BindRefused, PageError) as error:
+        except (BindRefusedError, PageError) as error:
             raise SetupError(str(error)) from error
         self.get_logger().info(f"steering page: {self._server.url}")
 
@@ -91,6 +94,14 @@ class SteeringNode(ManagedNode):
             self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
             return
         self._state.put_image(stream, image, convert.seconds(message.header.stamp))
+
+    def _depth(self, message: Image) -> None:
+        if message.encoding != "mono8" or len(message.data) != message.width * message.height:
+            self.get_logger().warning("depth is not mono8", throttle_duration_sec=5.0)
+            return
+        mono = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width)
+        stamp = convert.seconds(message.header.stamp)
+        self._state.put_image(Stream.DEPTH, colour_mono8(mono), stamp)
 
     def _camera_info(self, message: CameraInfo) -> None:
         try:
@@ -139,14 +150,15 @@ class SteeringNode(ManagedNode):
         )
 
     def _policy(self, message: PolicyStatus) -> None:
+        self._policy_status = message
         self._state.set_policy(
             page_status.PolicyStatus(
                 phase=page_status.PHASES[min(message.phase, len(page_status.PHASES) - 1)],
                 instruction=message.instruction,
                 detail=message.detail,
                 mode=page_status.MODES[min(message.mode, len(page_status.MODES) - 1)],
-                chunk_id=message.chunk_id,
-                row=message.row,
+                chunk_id=self._chunk[0],
+                row=self._chunk[1],
                 rows=message.rows,
                 observation_age=message.observation_age,
                 inference_time=message.inference_time,
@@ -154,6 +166,10 @@ class SteeringNode(ManagedNode):
         )
 
     def _command(self, message: CommandStatus) -> None:
+        chunk = (message.chunk_id, message.chunk_row)
+        if chunk != self._chunk:
+            self._chunk = chunk
+            self._policy(self._policy_status)
         self._state.set_command(
             page_status.CommandStatus(
                 source=page_status.SOURCES[min(message.source, len(page_status.SOURCES) - 1)],

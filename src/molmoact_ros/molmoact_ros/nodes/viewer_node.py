@@ -40,6 +40,7 @@ from molmoact_ros.viz.markers import (
     trace_markers,
     workspace_box,
 )
+from molmoact_ros.viz.markers import Marker as Drawing
 from molmoact_ros.viz.trace_view import draw_overlay
 
 EXECUTED_POINTS = 150
@@ -51,7 +52,7 @@ class ViewerNode(ManagedNode):
         self.declare("base_frame", "fr3_link0", "frame of the 3-D drawings")
         self.declare("box_min_m", [0.25, -0.45, 0.01], "workspace corner, as the commander's")
         self.declare("box_max_m", [0.75, 0.45, 0.70], "workspace corner, as the commander's")
-        self.declare("executed_period", 0.2, "seconds between points of the white path", (0.02, 5.0))
+        self.declare("executed_period", 0.2, "seconds between white points", (0.02, 5.0))
 
     def setup(self) -> None:
         self._base = str(self.value("base_frame"))
@@ -145,7 +146,8 @@ class ViewerNode(ManagedNode):
         if self._pose is None or not self.active:
             return
         low, high = (np.array(self.value(name)) for name in ("box_min_m", "box_max_m"))
-        drawings = [workspace_box(low, high, clamped=self._clamped, frame=self._base)]
+        box = workspace_box(low, high, clamped=self._clamped, frame=self._base)
+        drawings: list[Drawing] = [box]
         points = np.stack([point for _, point in self._path]) if self._path else np.zeros((0, 3))
         colours = tuple(EXECUTED.rgba(0.8) for _ in points)
         drawings.append(LineStrip("executed", 0, self._base, points, colours, 0.003))

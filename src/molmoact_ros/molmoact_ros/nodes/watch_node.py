@@ -29,7 +29,7 @@ from molmoact_ros.frames import UnknownTransform
 from molmoact_ros.geometry import Camera
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.inputs import StaticFrames
-from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
+from molmoact_ros.nodes.runtime import LATCHED_QOS, SENSOR_QOS
 
 READY_TIMEOUT_S = 60.0
 AFTER_SUCCESS_S = 2.5
@@ -54,7 +54,6 @@ class Watcher(Node):
         self._frames = StaticFrames(self)
         self._path: deque[NDArray[np.float64]] = deque(maxlen=400)
         self._path_stamp = 0.0
-        self._chunk_begin = 0.0
         subscribe = self.create_subscription
         subscribe(Reasoning, "policy/reasoning", self._reasoning, LATCHED_QOS)
         subscribe(PolicyStatus, "policy/status", self._set("policy"), LATCHED_QOS)
@@ -93,7 +92,6 @@ class Watcher(Node):
 
     def _reasoning(self, message: Reasoning) -> None:
         rows = convert.rows_from(message.actions) if message.actions.rows else np.zeros((0, 7))
-        self._chunk_begin = time.time()
         self.refused += bool(message.refused)
         thought = ThoughtRecord(
             chunk_id=message.chunk_id,
@@ -129,9 +127,8 @@ class Watcher(Node):
         sys.stdout.flush()
 
     def _external(self, message: Image) -> None:
-        period = 1.0 / 15.0
-        row = int((time.time() - self._chunk_begin) / period) if self.record.thoughts else -1
-        executed = np.zeros((0, 2), np.float32)
+        row = self.command.chunk_row if self.command is not None else -1
+        executed: NDArray[np.float32] = np.zeros((0, 2), np.float32)
         if self._camera is not None and self._path:
             pixels, depth = self._camera.project(np.stack(self._path))
             executed = self._camera.grid_from_pixels(pixels[depth > 0]).astype(np.float32)

@@ -81,6 +81,11 @@ class MolmoActPolicy:
             f"weights: {self._checkpoint.origin}"
         )
 
+    @property
+    def needs_geometry(self) -> bool:
+        """Pictures and words only."""
+        return False
+
     def reset(self, instruction: str) -> None:
         """Nothing is remembered between thoughts; checks that the instruction can be asked."""
         try:

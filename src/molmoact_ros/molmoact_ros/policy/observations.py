@@ -23,7 +23,7 @@ POSE_HISTORY = 400
 
 
 class NotReady(RuntimeError):
-    """No observation can be built now; the message says which input is missing and what to check."""
+    """No observation can be built now; the message says what is missing and what to check."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ ANSWERS: Final[Mapping[Wording, str]] = MappingProxyType(
 """Answers, without the one leading blank that every answer starts with."""
 
 
-class BadInstruction(ValueError):  # noqa: N818 (a verdict about a text, not a fault)
+class BadInstruction(ValueError):
     """An instruction that cannot be asked; the message tells the operator what to change."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class ThoughtRefused(ValueError):  # noqa: N818 (a verdict, not a fault)
+class ThoughtRefused(ValueError):
     """A model's answer that must not become a motion.
 
     ``reason`` is one sentence for a person; ``text`` the answer, kept for diagnosis.

@@ -1,0 +1,159 @@
+"""Success of a policy in simulation, by ground truth, through ROS topics and franky alone.
+
+    ./run shell python benchmarks/success.py --seeds 10            (about 20 minutes)
+
+Starts the stack of config/sim.yaml once, headless. Every trial lays out the scene of its seed,
+puts the arm home, gives the instruction through the action, and judges the cubes' true poses.
+Prints a table and writes benchmarks/results/success_<policy>.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import rclpy
+from molmoact_msgs.srv import SelectSource
+from rclpy.executors import SingleThreadedExecutor
+from std_srvs.srv import Trigger
+
+from molmoact_ros.demo import process_of
+from molmoact_ros.evals.score import Scorer
+from molmoact_ros.nodes.watch_node import Watcher, run_task
+from molmoact_ros.profile import load_profile
+from molmoact_ros.sim.control_channel import SimControl
+from molmoact_ros.sim.tasks import FAMILIES, sample_instruction
+from molmoact_ros.supervisor import Supervisor
+
+RESULTS = Path(__file__).parent / "results"
+NODES = ("sim_arm", "sim_cameras", "franka", "commander", "policy")
+POLICY = 1
+
+
+class Bench:
+    """One running stack and the person that gives it tasks."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.control = SimControl(host)
+        self.watcher = Watcher("", film=False)
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.watcher)
+        client = self.watcher.create_client
+        self._disarm = client(Trigger, "franka/disarm")
+        self._arm = client(Trigger, "franka/arm")
+        self._reset = client(Trigger, "commander/reset")
+        self._select = client(SelectSource, "commander/select_source")
+
+    def ready(self) -> None:
+        end = time.monotonic() + 90.0
+        while missing := self.watcher.not_ready():
+            if time.monotonic() > end:
+                raise SystemExit(f"the stack did not come up: no {missing}")
+            self.executor.spin_once(timeout_sec=0.1)
+
+    def lay_out(self, seed: int, family: str) -> None:
+        """Scene of the seed, arm at home, commander on the policy."""
+        self._call(self._disarm)
+        self._settle(0.5)
+        self.control.reset(seed, family, home=True)
+        self._settle(0.5)
+        self._call(self._arm)
+        self._call(self._reset)
+        answer = self._call(self._select, SelectSource.Request(source=POLICY))
+        assert answer.accepted, answer.message
+        self._settle(1.0)
+
+    def trial(self, family: str, seed: int, seconds: float) -> dict[str, object]:
+        instruction = sample_instruction(family, seed)
+        self.lay_out(seed, family)
+        self.watcher.record.instruction = instruction
+        self.watcher.record.thoughts.clear()
+        self.watcher.refused = 0
+        result = run_task(self.watcher, self.executor, Scorer(self.host, instruction), seconds)
+        return {
+            "family": family,
+            "seed": seed,
+            "instruction": instruction,
+            **result,
+            "thoughts": len(self.watcher.record.thoughts),
+            "refused": self.watcher.refused,
+        }
+
+    def _settle(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def _call(self, client, request=None):  # type: ignore[no-untyped-def]
+        future = client.call_async(request or Trigger.Request())
+        self.executor.spin_until_future_complete(future, timeout_sec=15.0)
+        if not future.done():
+            raise SystemExit(f"{client.srv_name} did not answer")
+        return future.result()
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    lines = [f"{'family':<14}{'success':>9}{'median s':>10}{'thoughts':>10}{'refused':>9}"]
+    for family in FAMILIES:
+        mine = [row for row in rows if row["family"] == family]
+        if not mine:
+            continue
+        times = sorted(float(row["seconds"]) for row in mine if row["success"])
+        median = f"{times[len(times) // 2]:.1f}" if times else "-"
+        good = f"{len(times)}/{len(mine)}"
+        thoughts = sum(int(row["thoughts"]) for row in mine)
+        refused = sum(int(row["refused"]) for row in mine)
+        lines.append(f"{family:<14}{good:>9}{median:>10}{thoughts:>10}{refused:>9}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
+    parser.add_argument("--policy", default="scripted")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--host", default="127.0.3.1")
+    parser.add_argument("--domain", type=int, default=int(os.environ.get("ROS_DOMAIN_ID", "63")))
+    options = parser.parse_args()
+    os.environ["ROS_DOMAIN_ID"] = str(options.domain)
+    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    profile = load_profile("sim", {"host": options.host, "policy": options.policy})
+    logs = Path(tempfile.mkdtemp(prefix="success_"))
+    specs = [process_of(profile.node(name)) for name in NODES]
+    stack = Supervisor(specs, logs, lambda name, line: None)
+    rclpy.init()
+    rows: list[dict[str, object]] = []
+    try:
+        stack.start()
+        bench = Bench(options.host)
+        bench.ready()
+        for family in options.families:
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
+                row = bench.trial(family, seed, options.seconds)
+                rows.append(row)
+                mark = "ok  " if row["success"] else "FAIL"
+                print(f"{mark} {family} seed {seed} {row['seconds']} s: {row['instruction']}"
+                      f" ({row['message']})", flush=True)  # fmt: skip
+                for spec, code in stack.deaths():
+                    raise SystemExit(f"{spec.name} died with {code}; logs in {logs}")
+    finally:
+        stack.stop()
+        rclpy.try_shutdown()
+    print(table(rows))
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"success_{options.policy}.json"
+    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
