@@ -10,9 +10,16 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.spatial.transform import Rotation
 
-from molmoact_ros.geometry import Floats, Pose
+from molmoact_ros.geometry import (
+    Floats,
+    Pose,
+    conjugate,
+    multiply,
+    quaternion_from_rotvec,
+    rotation_matrix,
+    rotvec_from_quaternion,
+)
 
 STRAIGHT_DOWN = np.array([0.0, 0.0, -1.0])
 CHUNK_COLUMNS = 7
@@ -184,13 +191,13 @@ def clamp_to_workspace(pose: Pose, limits: Limits) -> tuple[Pose, str]:
     quaternion = pose.quaternion
     if angle > limits.tilt_rad + 1e-6:
         touched.append("at the tilt limit")
-        matrix = pose.rotation.as_matrix()
+        matrix = rotation_matrix(pose.quaternion)
         axis = np.cross(matrix[:, 2], STRAIGHT_DOWN)
         length = float(np.linalg.norm(axis))
         # A tool pointing straight up can come down about any horizontal axis: take its own x.
         axis = axis / length if length > 1e-6 else matrix[:, 0]
-        back = Rotation.from_rotvec(axis * (angle - limits.tilt_rad))
-        quaternion = (back * pose.rotation).as_quat()
+        back = quaternion_from_rotvec(axis * (angle - limits.tilt_rad))
+        quaternion = multiply(back, pose.quaternion)
     return Pose(position, quaternion), "; ".join(touched)
 
 
@@ -206,7 +213,7 @@ def twist_between(a: Pose, b: Pose, dt: float) -> Floats:
     out = np.zeros(6)
     out[:3] = b.position - a.position
     if not np.array_equal(a.quaternion, b.quaternion):
-        out[3:] = (b.rotation * a.rotation.inv()).as_rotvec()
+        out[3:] = rotvec_from_quaternion(multiply(b.quaternion, conjugate(a.quaternion)))
     return out / dt
 
 
@@ -217,7 +224,7 @@ def moved_by(pose: Pose, twist: Floats, dt: float) -> Pose:
     """
     if not twist[3:].any():
         return Pose(pose.position + twist[:3] * dt, pose.quaternion)
-    quaternion = (Rotation.from_rotvec(twist[3:] * dt) * pose.rotation).as_quat()
+    quaternion = multiply(quaternion_from_rotvec(twist[3:] * dt), pose.quaternion)
     if float(quaternion @ pose.quaternion) < 0.0:
         quaternion = -quaternion
     return Pose(pose.position + twist[:3] * dt, quaternion)

@@ -169,9 +169,12 @@ def run(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None
     executor = SingleThreadedExecutor()
     executor.add_node(node)
 
+    stopping = threading.Event()
+
     def end_on_signal() -> None:
         signal.sigwait(stop_signals)
-        executor.shutdown(timeout_sec=1.0)
+        stopping.set()
+        executor.create_task(lambda: None)  # wakes the executor, which sleeps until there is work
 
     threading.Thread(target=end_on_signal, name="signals", daemon=True).start()
     status = 0
@@ -181,8 +184,8 @@ def run(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None
                 status = 1
             else:
                 node.trigger_activate()
-        if status == 0:
-            executor.spin()
+        while status == 0 and not stopping.is_set():
+            executor.spin_once()
     except ExternalShutdownException:
         pass  # the context was ended by somebody else: shut down all the same
     finally:

@@ -44,7 +44,7 @@ def check_reference(
             f"workspace box {limits.box_min_m} .. {limits.box_max_m}; move the target inside"
         )
     far = float(np.linalg.norm(pose.position - measured.position))
-    turned = float((pose.rotation * measured.rotation.inv()).magnitude())
+    turned = measured.angle_to(pose)
     if far > JUMP_M or turned > JUMP_RAD:
         raise Refused(
             f"the reference jumps {far:.3f} m / {turned:.2f} rad away from the arm, allowed are "
