@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,4 +60,32 @@ class Policy(Protocol):
 
     def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
         """One thought. Raises ThoughtRefused (bad answer) or PolicyError (cannot think)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a thought that is already certain while the rest is still being decoded.
+
+    kind and values: "depth" codes uint8 [rows, cols]; "trace" float32 [L, 2] on the 0..255 grid;
+    "row" float64 [D], one action in the units of ``Thought.actions``. index: number of the row
+    (0 for depth and trace). A segment is for watching: only a whole thought may become a motion.
+    """
+
+    kind: Literal["depth", "trace", "row"]
+    index: int
+    values: NDArray[np.generic]
+
+
+@runtime_checkable
+class StreamingPolicy(Protocol):
+    """A Policy that hands out the parts of a thought as they are decoded."""
+
+    def think_streaming(
+        self,
+        observation: Observation,
+        canceled: Callable[[], bool],
+        on_segment: Callable[[Segment], None],
+    ) -> Thought:
+        """As ``Policy.think``; ``on_segment`` is called in this thread, in the answer's order."""
         ...

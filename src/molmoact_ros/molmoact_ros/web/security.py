@@ -7,13 +7,32 @@ and the Origin header (another site's script in the same browser).
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-MIN_TOKEN = 16
+from molmoact_ros.access import (
+    MIN_TOKEN,
+    BindRefusedError,
+    check_bind,
+    is_loopback,
+    token_matches,
+)
+
+__all__ = [
+    "COOKIE",
+    "HEADERS",
+    "MIN_TOKEN",
+    "BindRefusedError",
+    "TokenBucket",
+    "check_bind",
+    "host_allowed",
+    "is_loopback",
+    "origin_allowed",
+    "token_matches",
+]
+
 COOKIE = "molmoact_token"
 
 HEADERS = {
@@ -29,36 +48,6 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cache-Control": "no-store",
 }
-
-
-class BindRefusedError(ValueError):
-    """The server would be reachable by others without a secret."""
-
-
-def is_loopback(address: str | None) -> bool:
-    """Whether an IP address (or "localhost") stays on this machine."""
-    if address == "localhost":
-        return True
-    try:
-        found = ipaddress.ip_address((address or "").split("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(found, "ipv4_mapped", None)
-    return bool((mapped or found).is_loopback)
-
-
-def check_bind(host: str, token: str) -> None:
-    """Raises BindRefusedError unless ``host`` is loopback or ``token`` is long enough."""
-    if token and (len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable()):
-        raise BindRefusedError(
-            f"the token has {len(token)} characters; use at least {MIN_TOKEN} ordinary ones, "
-            "for example from: python3 -c 'import secrets; print(secrets.token_urlsafe())'"
-        )
-    if not is_loopback(host) and not token:
-        raise BindRefusedError(
-            f"host {host or '(all)'} lets other machines move the robot, and no token is set; "
-            "use host 127.0.0.1, or set a token of at least 16 characters"
-        )
 
 
 def host_allowed(header: str, extra: frozenset[str] = frozenset()) -> bool:
@@ -93,16 +82,6 @@ def origin_allowed(origin: str | None, host_header: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host_header.lower()
-
-
-def token_matches(given: str | None, token: str) -> bool:
-    """Compared in constant time; no token set: everything matches."""
-    if not token:
-        return True
-    # "replace": a header may hold bytes that are not text, and they must not raise here.
-    return given is not None and hmac.compare_digest(
-        given.encode("utf-8", "replace"), token.encode("utf-8", "replace")
-    )
 
 
 class TokenBucket:

@@ -1,0 +1,96 @@
+"""What a checkpoint folder says about itself, before its weights are loaded. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from molmoact_ros.model.config import CheckpointError, load_config
+from molmoact_ros.policy.base import PolicyError
+from molmoact_ros.policy.startup_checks import (
+    ACTION_NAMES,
+    ACTION_UNITS,
+    PERIOD_S,
+    ModelDescription,
+)
+from molmoact_ros.reasoning.statistics import read_statistics
+
+CAMERAS = ("external", "wrist")
+_SAMPLE_BYTES = 64 * 2**10
+
+
+def describe_checkpoint(
+    folder: Path | str,
+    unnorm_key: str | None = None,
+    images: int = 2,
+    rows: int = 8,
+    origin: str = "not stated",
+) -> ModelDescription:
+    """The description of a folder. ``images``: pictures per prompt; ``rows``: of a chunk.
+
+    Our own checkpoints name cameras, period and frame in the card of their statistics; for the
+    released ones these are the values of the paper's robot. Raises PolicyError.
+    """
+    folder = Path(folder).resolve()
+    try:
+        norm_stats = load_config(folder).norm_stats
+        statistics = read_statistics({"norm_stats": norm_stats}, unnorm_key)
+    except (CheckpointError, ValueError) as error:
+        raise PolicyError(f"the checkpoint cannot be described: {error}") from error
+    name, revision = name_and_revision(folder)
+    dims, card = statistics.dims, statistics.card
+    arm = dims == len(ACTION_NAMES)
+    return ModelDescription(
+        name=name,
+        revision=revision,
+        origin=origin,
+        unnorm_key=unnorm_key or next(iter(norm_stats)),
+        cameras=_cameras(card, images),
+        rows=rows,
+        dims=dims,
+        action_names=ACTION_NAMES if arm else tuple(f"action {i + 1}" for i in range(dims)),
+        action_units=ACTION_UNITS if arm else ("",) * dims,
+        period=_period(card),
+        frame="tool" if card.get("delta_frame") == "tool" else "base",
+    )
+
+
+def name_and_revision(folder: Path) -> tuple[str, str]:
+    """Name and commit of a snapshot in the hub's cache; else folder name and a fingerprint.
+
+    The fingerprint covers config.json and both ends of every weight file: enough to tell two
+    trainings apart without reading gigabytes.
+    """
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name
+    digest = hashlib.sha256()
+    for path in [folder / "config.json", *sorted(folder.glob("*.safetensors"))]:
+        try:
+            with path.open("rb") as file:
+                size = file.seek(0, 2)
+                digest.update(f"{path.name} {size} ".encode())
+                for place in (0, max(0, size - _SAMPLE_BYTES)):
+                    file.seek(place)
+                    digest.update(file.read(_SAMPLE_BYTES))
+        except OSError as error:
+            raise PolicyError(f"{path}: cannot be read ({error}); check the folder") from error
+    return folder.name, f"files {digest.hexdigest()[:12]}"
+
+
+def _cameras(card: Mapping[str, Any], images: int) -> tuple[str, ...]:
+    named = card.get("cameras")
+    if isinstance(named, list) and len(named) == images and all(isinstance(n, str) for n in named):
+        return tuple(named)
+    return tuple(CAMERAS[i] if i < len(CAMERAS) else f"camera {i + 1}" for i in range(images))
+
+
+def _period(card: Mapping[str, Any]) -> float:
+    fps = card.get("fps")
+    if isinstance(fps, (int, float)) and not isinstance(fps, bool):
+        if math.isfinite(fps) and fps > 0:
+            return 1.0 / fps
+        raise PolicyError(f"the statistics' card says fps {fps}; write a positive number")
+    return PERIOD_S

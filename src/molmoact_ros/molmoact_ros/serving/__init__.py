@@ -1,0 +1,1 @@
+"""The policy server: a model on one machine, a robot on another. Needs no ROS."""
