@@ -33,6 +33,8 @@ class VqVaeReport:
     """Numbers over ``frames``. mse: of pictures in 0..1. perplexity: 2^entropy of the codes.
 
     spearman: decoded picture against 1/depth at the rendered resolution, a value a frame.
+    blind_spearman_median: the same for one picture, the average of all frames. The room alone
+    explains that much, so only what lies above it is the codes' merit.
     """
 
     frames: int
@@ -42,6 +44,7 @@ class VqVaeReport:
     spearman_median: float
     spearman_p5: float
     spearman_min: float
+    blind_spearman_median: float
 
 
 def spearman(decoded: NDArray[np.float32], metres: NDArray[np.float32]) -> float:
@@ -54,7 +57,8 @@ def spearman(decoded: NDArray[np.float32], metres: NDArray[np.float32]) -> float
 
 def report(codec: DepthCodec, frames: Iterable[NDArray[np.float32]]) -> VqVaeReport:
     """Measure ``codec`` on depth frames in metres. Raises ValueError without any frame."""
-    errors, ranks = [], []
+    errors, ranks, seen = [], [], []
+    average = np.zeros((320, 320), dtype=np.float64)
     counts = np.zeros(codec.codes)
     for metres in frames:
         codes = codec.encode(metres)
@@ -62,9 +66,12 @@ def report(codec: DepthCodec, frames: Iterable[NDArray[np.float32]]) -> VqVaeRep
         wanted = vqvae_input(relative_depth_u8(metres, source="sensor"))[0, 0]
         errors.append(float(np.mean((decoded - wanted) ** 2)))
         ranks.append(spearman(decoded, metres))
+        seen.append(metres)
+        average += wanted
         counts += np.bincount(codes.ravel(), minlength=codec.codes)
     if not errors:
         raise ValueError("No depth frame to report on; ask for at least one.")
+    blind = [spearman((average / len(seen)).astype(np.float32), metres) for metres in seen]
     share = counts[counts > 0] / counts.sum()
     return VqVaeReport(
         frames=len(errors),
@@ -74,6 +81,7 @@ def report(codec: DepthCodec, frames: Iterable[NDArray[np.float32]]) -> VqVaeRep
         spearman_median=float(np.median(ranks)),
         spearman_p5=float(np.percentile(ranks, 5)),
         spearman_min=float(np.min(ranks)),
+        blind_spearman_median=float(np.median(blind)),
     )
 
 
