@@ -6,6 +6,7 @@ Topic names, encodings and QoS are those of realsense2_camera 4.58 with ``align_
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -206,6 +207,7 @@ def _millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def main() -> None:
+    os.nice(5)  # a late picture is normal, a late command is not
     run(SimCamerasNode)
 
 
