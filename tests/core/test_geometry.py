@@ -1,4 +1,4 @@
-"""Rotations agree with scipy, the reference, for any input; a sign error here drives an arm wrong."""
+"""Rotations agree with scipy for any input; a sign error here drives an arm wrong."""
 
 from __future__ import annotations
 

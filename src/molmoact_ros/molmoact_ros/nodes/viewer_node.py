@@ -96,7 +96,8 @@ class ViewerNode(ManagedNode):
             codes = None
         if codes is not None and codes.shape == GRID:
             relative = self._codec.decode(codes)
-            self._mono.publish(convert.image_message(depth_mono8(relative), "mono8", message.header))
+            mono = depth_mono8(relative)
+            self._mono.publish(convert.image_message(mono, "mono8", message.header))
             picture = colour_depth(relative)
             self._color.publish(convert.image_message(picture, "rgb8", message.header))
         self._draw_3d()
