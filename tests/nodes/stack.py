@@ -80,8 +80,19 @@ class Person(Node):
             convert.chunk_command(goal, chunk_id, now, "fr3_link0", rows, 1.0 / 15.0)
         )
 
+    def told(self, word: str) -> bool:
+        return any(word in reason for reason in self.reasons)
+
+    def send_until(self, rows: np.ndarray, chunk_id: int, condition: Callable[[], bool]) -> bool:
+        """Send a chunk once a second until ``condition``; a busy machine may miss one."""
+        for _ in range(20):
+            self.send(rows, chunk_id=chunk_id)
+            if self.wait(condition, 1.0):
+                return True
+        return False
+
     def instruct(self, text: str) -> StartInstruction.Response:
-        assert self.wait(self.starter.service_is_ready), "the policy node offers no ~/start"
+        assert self.wait(self.starter.service_is_ready, 90.0), "the policy node offers no ~/start"
         future = self.starter.call_async(StartInstruction.Request(instruction=text))
         assert self.wait(future.done), "~/start did not answer"
         return future.result()
