@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unnorm-key", default="", help="statistics key; default: the only one")
     parser.add_argument("--images", type=int, default=2, help="cameras, external first")
     parser.add_argument("--rows", type=int, default=8, help="actions in a chunk")
-    parser.add_argument(
-        "--device", default="", help="cpu or cuda; default: cuda where there is one"
-    )
+    parser.add_argument("--device", default="", help="cpu or cuda; default: cuda if there is one")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind; others need a token")
     parser.add_argument("--port", type=int, default=8770, help="TCP port; 0 takes a free one")
     parser.add_argument(

@@ -7,7 +7,6 @@ answers HTTP without a token and says nothing about the model.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -57,7 +56,7 @@ class PolicyServer:
         token: str = "",
     ) -> None:
         check_bind(host, token, risk="use this policy")
-        self._worker = PolicyWorker(policy)
+        self._worker = PolicyWorker(policy, model)
         self._model = model
         self._host, self._port, self._token = host, port, token
         self._robot: ServerConnection | None = None

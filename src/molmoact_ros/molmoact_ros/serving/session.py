@@ -168,8 +168,10 @@ class Session:
         try:
             data = pack(answers.answer_to_wire(answer))
         except WireError as error:
-            # A policy that answers nonsense must not leave its robot waiting.
             log.error("the policy's answer cannot be sent: %s", error)
+            if isinstance(answer, answers.Part):
+                return  # for watching only; the whole thought says what is wrong
+            # A policy that answers nonsense must not leave its robot waiting.
             number = getattr(answer, "id", answers.NO_ID)
             data = pack(answers.answer_to_wire(answers.Failed(number, str(error))))
         await self._socket.send(data)

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
+
 from molmoact_ros.policy.base import (
     Observation,
     Policy,
@@ -22,6 +24,7 @@ from molmoact_ros.policy.base import (
     Segment,
     StreamingPolicy,
 )
+from molmoact_ros.policy.startup_checks import ModelDescription
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 log = logging.getLogger(__name__)
@@ -31,10 +34,13 @@ Result = TypeVar("Result")
 
 
 class PolicyWorker:
-    """Runs a policy in its own thread for coroutines of one event loop."""
+    """Runs a policy in its own thread for coroutines of one event loop.
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
+    ``model``: what the robot was told; a thought of another shape is not handed on.
+    """
+
+    def __init__(self, policy: Policy, model: ModelDescription) -> None:
+        self._policy, self._model = policy, model
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="policy")
 
     async def reset(self, instruction: str) -> None:
@@ -64,6 +70,7 @@ class PolicyWorker:
             return thought
 
         thought = await self._run(work)
+        _check_chunk(thought, self._model)
         return replace(thought, timings={**thought.timings, "server": time.perf_counter() - began})
 
     def close(self) -> None:
@@ -80,6 +87,15 @@ class PolicyWorker:
             raise PolicyError(
                 f"the policy failed with {type(error).__name__}: {error}; see the server's log"
             ) from error
+
+
+def _check_chunk(thought: Thought, model: ModelDescription) -> None:
+    found, told = thought.actions.shape, (model.rows, model.dims)
+    if found != told or not np.isfinite(thought.actions).all():
+        raise PolicyError(
+            f"the policy's chunk has shape {list(found)} or holds NaN, but the robot was told "
+            f"{list(told)}; start the server with the checkpoint's own --rows"
+        )
 
 
 def segments_of(thought: Thought) -> list[Segment]:

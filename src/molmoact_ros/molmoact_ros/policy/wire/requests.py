@@ -81,7 +81,8 @@ def check_pictures(pictures: tuple[Any, ...], model: ModelDescription) -> None:
     """Raises WireError unless there is one picture per camera, of the size the model wants."""
     if len(pictures) != len(model.cameras):
         raise WireError(
-            f"{len(pictures)} picture(s) came; send {len(model.cameras)}: {', '.join(model.cameras)}"
+            f"{len(pictures)} picture(s) came, the model looks through {len(model.cameras)}; "
+            f"send {', '.join(model.cameras)}"
         )
     for name, picture in zip(model.cameras, pictures, strict=True):
         size = (picture.shape[1], picture.shape[0])
