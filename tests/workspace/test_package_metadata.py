@@ -29,9 +29,9 @@ KEYS = {
     "msgpack": "python3-msgpack",
     "PIL": "python3-pil",
 }
-PIP = {"torch", "transformers", "tokenizers", "safetensors", "av", "franky"}
+PIP = {"websockets", "torch", "transformers", "tokenizers", "safetensors", "av", "franky"}
 # Only the simulator and benchmarks need them; a robot has neither.
-SIMULATION = {"mujoco", "franky_sim", "psutil", "fast_simplification"}
+SIMULATION = {"pinocchio", "mujoco", "franky_sim", "psutil", "fast_simplification"}
 
 
 def _xml(name: str) -> ElementTree.Element:
