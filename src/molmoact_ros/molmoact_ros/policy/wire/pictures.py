@@ -13,7 +13,7 @@ from molmoact_ros.policy.wire.codec import WireError
 from molmoact_ros.viz.jpeg import encode_jpeg
 
 JPEG_QUALITY = 95
-"""The codes of a model stay the same for nearly all pictures; raw pictures change none."""
+"""Raw pictures give the numbers of a local policy exactly; JPEG ones nearly."""
 
 
 def picture_to_wire(rgb: NDArray[np.uint8], jpeg: bool) -> Any:
