@@ -129,11 +129,21 @@ def test_a_damaged_chunk_holds_with_a_message(rows: np.ndarray) -> None:
 
 
 def test_a_thought_about_an_old_image_is_refused() -> None:
-    """A frozen camera must not steer."""
+    """A frozen camera must not steer an arm that has moved on."""
     world = World.driving()
     world.run(2.0)
+    assert world.think(chunk((0.01, 0, 0))) == ""
+    world.run(0.6)
     assert "1.20 s old" in world.think(chunk((0.01, 0, 0)), age=1.2)
-    assert world.run(0.1).source is Source.HOLD
+
+
+def test_a_slow_policy_drives_an_arm_that_waited_for_it() -> None:
+    """Three seconds of thinking are normal for 7B weights; fifteen are a fault."""
+    world = World.driving()
+    world.run(30.0)
+    assert "old" in world.think(chunk((0.01, 0, 0)), age=16.0)
+    assert world.think(chunk((0.01, 0, 0)), age=3.0) == ""
+    assert world.run(0.2).source is Source.POLICY
 
 
 def test_a_dead_policy_ends_in_a_hold() -> None:

@@ -67,7 +67,7 @@ class ChunkQueue:
             )
         begin = self._next_start if self._pending else max(self._busy_until, now)
         rest_of_row = max(0.0, self._busy_until - now)
-        elapsed = self._executed_since(start_stamp, now) + rest_of_row
+        elapsed = self.executed_since(start_stamp, now) + rest_of_row
         dropped = int(round(elapsed / self._period_s))
         if dropped >= len(rows):
             raise Refused(
@@ -129,7 +129,8 @@ class ChunkQueue:
     def _busy_until(self) -> float:
         return self._busy[-1][1] if self._busy else -np.inf
 
-    def _executed_since(self, stamp: float, now: float) -> float:
+    def executed_since(self, stamp: float, now: float) -> float:
+        """Seconds of rows executed between ``stamp`` and ``now``."""
         return sum(max(0.0, min(end, now) - max(begin, stamp)) for begin, end in self._busy)
 
     def _check_seam(self, old: Floats, fresh: Floats) -> None:

@@ -124,7 +124,8 @@ class Commander:
                 raise Refused("the policy does not have the arm; select POLICY first")
             if observation_stamp < self._refuse_before:
                 raise Refused("its image is older than the last hold; a newer one is on its way")
-            check_observation_age(observation_stamp, now, self._limits)
+            moved = self._queue.executed_since(observation_stamp, now)
+            check_observation_age(observation_stamp, now, self._limits, moved)
             checked, self._chunk_limit = check_chunk(rows, self._limits, self._period_s)
             self._queue.accept(checked, observation_stamp, now, goal_id)
         except Refused as refusal:

@@ -49,6 +49,7 @@ class Limits:
     tilt_rad: float = 0.6
     quaternion_norm_error: float = 0.01
     observation_age_s: float = 1.0
+    held_observation_age_s: float = 15.0
     clock_skew_s: float = 0.1
     command_age_hold_s: float = 0.25
     command_age_stop_s: float = 2.0
@@ -157,18 +158,27 @@ def check_twist(twist: ArrayLike) -> Floats:
     return v
 
 
-def check_observation_age(stamp: float, now: float, limits: Limits) -> float:
-    """Seconds since the observation. Raises Refused when too old or from the future."""
+def check_observation_age(
+    stamp: float, now: float, limits: Limits, moved_s: float | None = None
+) -> float:
+    """Seconds since the observation. Raises Refused when too old or from the future.
+
+    moved_s: seconds of motion since the observation. An arm that held still while a slow policy
+    thought is where the image shows it, so then only ``held_observation_age_s`` counts; that
+    the image was fresh when the thought began is the policy node's guard.
+    """
+    held = moved_s is not None and moved_s <= 0.0
+    allowed = limits.held_observation_age_s if held else limits.observation_age_s
     age = now - stamp
     if not np.isfinite(age) or age < -limits.clock_skew_s:
         raise Refused(
             f"the observation is {-age:.2f} s in the future; synchronise the clocks of the "
             "camera and this computer (chrony), and use one time source for all nodes"
         )
-    if age > limits.observation_age_s:
+    if age > allowed:
         raise Refused(
             f"the thought is about an image {age:.2f} s old, allowed are "
-            f"{limits.observation_age_s:g} s; check the camera, or use a faster policy"
+            f"{allowed:g} s; check the camera, or use a faster policy"
         )
     return max(age, 0.0)
 

@@ -221,7 +221,7 @@ def reasoning_message(
             image_height=height,
         ),
         actions=chunk_message(thought.actions, period, frame),
-        timings=[StageTiming(stage=k, seconds=float(v)) for k, v in thought.timings.items()],
+        timings=[StageTiming(stage=k, seconds=float(v)) for k, v in stages(thought)],
     )
     if thought.depth is not None:
         rows, cols = thought.depth.shape
@@ -229,6 +229,11 @@ def reasoning_message(
             rows=rows, cols=cols, codebook_size=128, codes=thought.depth.ravel().tolist()
         )
     return message
+
+
+def stages(thought: Thought) -> list[tuple[str, float]]:
+    """Stage names and seconds; a policy's own "total" is no stage."""
+    return [(name, value) for name, value in thought.timings.items() if name != "total"]
 
 
 def codes_from(message: DepthTokens) -> NDArray[np.uint8] | None:

@@ -266,7 +266,7 @@ class PolicyNode(ManagedNode):
         )
         self._reasoning.publish(message)
         self._status.rows = len(thought.actions)
-        self._status.inference_time = float(sum(thought.timings.values()))
+        self._status.inference_time = sum(s for _, s in convert.stages(thought))
         detail = "shadow: thinking and drawing, the arm holds" if shadow else "following the plan"
         self._say(PolicyStatus.EXECUTING, detail, chunk_id)
         if current.handle is not None:
