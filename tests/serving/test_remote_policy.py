@@ -153,6 +153,15 @@ def test_a_server_that_is_not_there_is_named_with_what_to_do() -> None:
         assert "no connection" in policy.description and policy.model is None
 
 
+def test_a_canceled_goal_does_not_wait_for_a_connection() -> None:
+    url = f"ws://127.0.0.1:{free_port()}"
+    with (
+        remote(url, timeout=60.0, connect_timeout=60.0) as policy,
+        pytest.raises(ThoughtRefused, match="canceled"),
+    ):
+        policy.think(observation(), lambda: True)
+
+
 @pytest.mark.parametrize(
     "url", ["http://robot:1", "robot:8770", "ws://", "ws://h:0", "ws://h:x", ""]
 )

@@ -232,6 +232,20 @@ def test_an_oversized_message_gets_words_and_the_connection_lives(robot: Raw) ->
     assert robot.answer()["type"] == "thought"
 
 
+def test_a_message_that_would_fill_the_memory_ends_its_connection_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("molmoact_ros.serving.server.MAX_FRAME_BYTES", 10_000)
+    with running() as server:
+        with raw(server.url) as robot:
+            robot.socket.send(b"\x00" * 10_001)
+            with pytest.raises(ConnectionClosed) as closed:
+                robot.hear()
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+        with raw(server.url) as robot:
+            assert robot.ask(RESET)["type"] == "reset_done"
+
+
 def mutations(count: int) -> Iterator[bytes | str]:
     """Seeded nonsense: random bytes, flipped bytes of good messages, cut ones, odd values."""
     chance = random.Random(5)

@@ -22,7 +22,8 @@ from molmoact_ros.reasoning.prompts import BadInstruction, check_instruction
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 POLL_S = 0.02
-"""How soon a cancel is noticed while an answer is awaited."""
+"""Seconds; how soon a cancel is noticed while a connection or an answer is awaited."""
+CANCELED = "the goal was canceled; start a new goal to think again"
 
 
 class RemotePolicy:
@@ -85,7 +86,7 @@ class RemotePolicy:
         except BadInstruction as error:
             raise PolicyError(str(error)) from None
         deadline = time.monotonic() + self._timeout
-        self._reset(self._connected(deadline), deadline, lambda: False)
+        self._reset(self._connected(deadline, _never), deadline, _never)
 
     def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
         """One thought. Raises ThoughtRefused (bad answer, canceled) or PolicyError."""
@@ -100,7 +101,7 @@ class RemotePolicy:
         """As ``think``; parts of the thought are handed to ``on_segment`` as they arrive."""
         began = time.monotonic()
         deadline = began + self._timeout
-        state = self._connected(deadline)
+        state = self._connected(deadline, canceled)
         if state.session != self._session:
             # The server of a new connection has not heard of this goal.
             self._instruction = self._instruction or observation.instruction
@@ -118,11 +119,13 @@ class RemotePolicy:
         """End the connection; the policy cannot be used afterwards."""
         self._link.close()
 
-    def _connected(self, deadline: float) -> LinkState:
-        wait = min(self._connect_timeout, deadline - time.monotonic())
-        state = self._link.wait(wait)
-        if state.model is None:
-            raise PolicyError(state.problem)
+    def _connected(self, deadline: float, canceled: Callable[[], bool]) -> LinkState:
+        deadline = min(deadline, time.monotonic() + self._connect_timeout)
+        while (state := self._link.wait(min(POLL_S, deadline - time.monotonic()))).model is None:
+            if canceled():
+                raise ThoughtRefused(CANCELED)
+            if time.monotonic() >= deadline:
+                raise PolicyError(state.problem)
         return state
 
     def _reset(self, state: LinkState, deadline: float, canceled: Callable[[], bool]) -> None:
@@ -152,7 +155,7 @@ class RemotePolicy:
             if canceled() or (answer is None and left <= 0):
                 self._link.forget(request_to_wire(Cancel(request.id)))
                 if canceled():
-                    raise ThoughtRefused("the goal was canceled; start a new goal to think again")
+                    raise ThoughtRefused(CANCELED)
                 raise PolicyError(
                     f"the policy server {self._url} did not answer within {self._timeout:g} s; "
                     "check its load and the network, or raise the timeout"
@@ -170,6 +173,10 @@ class RemotePolicy:
 def describe(model: ModelDescription) -> str:
     """A model in one line for a person, the origin of its weights included."""
     return f"{model.name} ({model.revision}), weights: {model.origin}"
+
+
+def _never() -> bool:
+    return False
 
 
 def _complaint(answer: Answer) -> str:
