@@ -74,9 +74,7 @@ class Fake:
 
 
 def loop(world: World, answer, **settings: float) -> GoalLoop:  # type: ignore[no-untyped-def]
-    return GoalLoop(
-        Fake(world, answer), world.buffer, world, GoalSettings(**settings), world.now
-    )
+    return GoalLoop(Fake(world, answer), world.buffer, world, GoalSettings(**settings), world.now)
 
 
 def test_a_goal_runs_until_its_time_is_over() -> None:

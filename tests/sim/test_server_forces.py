@@ -5,12 +5,11 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 import pytest
-from franky_sim.mujoco_simulator import MujocoSimulator
 
 from molmoact_ros.sim.contacts import ContactSensor, contact_forces
 from molmoact_ros.sim.hand import HandDrive
+from molmoact_ros.sim.quick_robot import QuickSimulator
 from molmoact_ros.sim.scene import HOME_Q, add_tabletop, scene_spec, tcp_pose
-from molmoact_ros.sim.wheel import measure_true_tool_pose, read_joints_quickly
 
 CUBE_WEIGHT = 0.06 * 9.81
 
@@ -19,15 +18,13 @@ class Bench:
     """The scene stepped by hand, arm held at home by franky-sim's own controller."""
 
     def __init__(self) -> None:
-        self.sim = MujocoSimulator()
+        self.sim = QuickSimulator()
         self.sim.init()
         self.robot = self.sim.add_robot(initial_q=HOME_Q, initial_hand_width=0.078)
         add_tabletop(self.sim.scene, scene_spec(3))
-        measure_true_tool_pose(self.robot)
         self.sim.start()
         self.model, self.data = self.sim.model, self.sim.data
         self.hand = HandDrive(self.robot, self.data)
-        read_joints_quickly(self.robot, self.data)
         self.sensor = ContactSensor(self.model)
         self.target = np.array(HOME_Q)
         self.dofs = self.robot._dof_addrs

@@ -80,19 +80,22 @@ def run_episode(
     policy.reset(instruction)
     running: NDArray[np.float64] = np.zeros((0, 7))
     pending: NDArray[np.float64] | None = None
-    due = arrives = still = 0
+    due = arrives = executed = still = 0
     gripper = 1.0
     for index in range(rows):
         if index >= due and pending is None:
             frames = renderer.render(robot.data.qpos, robot.spec, cameras=("external",))
             thought = policy.think(observe(robot, frames, instruction), lambda: False)
             episode.thoughts.append(thought)
-            pending, arrives, due = thought.actions, index + timing.latency, index + timing.rethink
+            pending, executed = thought.actions, 0
+            arrives, due = index + timing.latency, index + timing.rethink
             moves = np.abs(thought.actions[:, :6]).sum(axis=0).max() > STILL_MOTION
             still = 0 if moves else still + 1
         if pending is not None and index >= arrives:
-            # Rows that passed while the policy thought belong to the past.
-            running, pending = pending[timing.latency :], None
+            # As control.chunk_queue does: rows executed since the image belong to the past,
+            # an arm that ran out of rows meanwhile has executed none.
+            running, pending = pending[executed:], None
+        executed += bool(len(running))
         row = running[0] if len(running) else np.append(np.zeros(6), gripper)
         running, gripper = running[1:], float(row[6])
         robot.row(row)

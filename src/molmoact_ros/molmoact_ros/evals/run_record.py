@@ -126,9 +126,7 @@ def write(
     return [*written, sheet]
 
 
-def _moment(
-    record: RunRecord, frame: FrameRecord, depth: NDArray[np.float32] | None
-) -> Moment:
+def _moment(record: RunRecord, frame: FrameRecord, depth: NDArray[np.float32] | None) -> Moment:
     thought = record.thoughts[frame.thought] if frame.thought >= 0 else None
     elapsed = frame.stamp - record.frames[0].stamp
     return Moment(

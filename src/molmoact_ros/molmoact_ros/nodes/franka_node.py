@@ -34,9 +34,7 @@ JOINTS = [f"fr3_joint{i}" for i in range(1, 8)]
 FINGERS = ["fr3_finger_joint1", "fr3_finger_joint2"]
 STATUS_PERIOD_S = 0.1
 
-TriggerCallback = Callable[
-    [Trigger.Request, Trigger.Response], Awaitable[Trigger.Response]
-]
+TriggerCallback = Callable[[Trigger.Request, Trigger.Response], Awaitable[Trigger.Response]]
 
 
 class FrankaNode(ManagedNode):

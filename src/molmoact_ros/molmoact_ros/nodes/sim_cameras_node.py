@@ -156,9 +156,7 @@ class SimCamerasNode(ManagedNode):
         if renderer is not None:
             renderer.close()
 
-    def _publish(
-        self, snapshot: Snapshot, frames: dict[str, CameraFrame], spec: SceneSpec
-    ) -> None:
+    def _publish(self, snapshot: Snapshot, frames: dict[str, CameraFrame], spec: SceneSpec) -> None:
         stamp = Time(sec=snapshot.wall_ns // 10**9, nanosec=snapshot.wall_ns % 10**9)
         for setup in (spec.external, spec.wrist):
             frame, topics = frames[setup.name], self._topics[setup.name]

@@ -157,11 +157,7 @@ class ViewerNode(ManagedNode):
             if self._camera is not None:
                 lifted = lift_trace(self._trace, self._camera, self._depth, plane_z=0.02)
                 drawings.extend(trace_markers(lifted, MODEL, frame=self._base))
-            rows = (
-                convert.rows_from(thought.actions)
-                if thought.actions.rows
-                else np.zeros((0, 7))
-            )
+            rows = convert.rows_from(thought.actions) if thought.actions.rows else np.zeros((0, 7))
             drawings.extend(chunk_markers(chunk_path(self._pose, rows), frame=self._base))
         header = Header(stamp=self.get_clock().now().to_msg())
         self._markers.publish(marker_array(drawings, header.stamp))

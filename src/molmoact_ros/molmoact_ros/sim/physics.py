@@ -12,7 +12,6 @@ from typing import Any
 import mujoco
 import numpy as np
 from franky_sim import SimulationServer
-from franky_sim.mujoco_simulator import MujocoSimulator
 
 from molmoact_ros.sim.arm_server import ArmServer
 from molmoact_ros.sim.contacts import TCP_OFFSET, ContactSensor
@@ -20,9 +19,9 @@ from molmoact_ros.sim.control_channel import ControlServer, loopback
 from molmoact_ros.sim.control_requests import request_handlers
 from molmoact_ros.sim.hand import HandDrive
 from molmoact_ros.sim.pacing import Pacer
+from molmoact_ros.sim.quick_robot import QuickSimulator
 from molmoact_ros.sim.shared import SceneHeader, SnapshotWriter, snapshot_name
 from molmoact_ros.sim.tabletop import Scene
-from molmoact_ros.sim.wheel import forget_motion, measure_true_tool_pose, read_joints_quickly
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +52,11 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
 
     def __init__(self, config: PhysicsConfig, scene: Scene) -> None:
         host = loopback(config.host)
-        simulator = MujocoSimulator()
+        simulator = QuickSimulator()
         simulator.init()
         robot = simulator.add_robot(initial_q=scene.home_q, initial_hand_width=_OPEN_WIDTH)
         scene.build(simulator, config.seed, config.task)
         super().__init__(simulator, [host])
-        measure_true_tool_pose(robot)
         self._config, self._scene, self._robot = config, scene, robot
         self.host = host
         self._seed, self._task, self._generation = config.seed, config.task, 0
@@ -85,7 +83,6 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
         self._object_poses = np.array([[s + k for k in _POSE_ORDER] for s in starts], dtype=int)
         self._contacts = ContactSensor(model)
         self._hand = HandDrive(self._robot, data)
-        read_joints_quickly(self._robot, data)
         self._writer = SnapshotWriter(snapshot_name(self.host), model.nq, len(self._scene.objects))
         self._lay_out(self._seed, self._task)
         self._publish()
@@ -173,7 +170,7 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
             self.sim.data.qpos[self._robot._qpos_addrs] = self._scene.home_q
             self.sim.data.qvel[self._robot._dof_addrs] = 0.0
             self.arm._reset_state()  # hold the new joints, not the old ones
-            forget_motion(self._robot)
+            self._robot.forget_motion()
         self._publish()
         return self._generation
 

@@ -6,23 +6,25 @@ refuses a version of the wheel that does not have it.
 
 from __future__ import annotations
 
+import select
 import socket
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
-import mujoco
-from franky_sim.base_simulator import FiniteDifferenceTracker, InnerRobotState
-from franky_sim.franka_server import FrankaServer, NonBlockingReceiver
+from franky_sim.franka_server import FrankaServer, MessageReceiver, NonBlockingReceiver
 
 
 def private(owner: Any, cls: type, name: str) -> Any:
     """Attribute ``__name`` that class ``cls`` keeps in ``owner``. RuntimeError without it."""
-    attribute = f"_{cls.__name__}__{name}"
-    if not hasattr(owner, attribute):
+    try:
+        return getattr(owner, f"_{cls.__name__}__{name}")
+    except AttributeError as error:
         raise RuntimeError(
-            f"franky-sim has no {attribute}: this is not version 1.0.4. Install the pinned one: "
-            "pip install franky-sim==1.0.4"
-        )
-    return getattr(owner, attribute)
+            f"franky-sim has no __{name} in {cls.__name__}: this is not version 1.0.4. Install "
+            "the pinned one: pip install franky-sim==1.0.4"
+        ) from error
 
 
 def set_private(owner: Any, cls: type, name: str, value: object) -> None:
@@ -42,38 +44,36 @@ def rebind_commands_to(server: FrankaServer, host: str) -> None:
     set_private(server, FrankaServer, "udp_receiver", NonBlockingReceiver(local))
 
 
-def measure_true_tool_pose(robot: Any) -> None:
-    """Let O_T_EE be measured: the wheel hands out one pinocchio object again and again, so
-    that the measured tool pose turns into the desired one, which is computed after it."""
-    kinematics = robot.kinematics
-    robot.kinematics = lambda q: kinematics(q).copy()
-
-
-def forget_motion(robot: Any) -> None:
-    """Restart the finite differences behind desired velocities and accelerations.
-
-    After joints were set directly they would report a jump, and a client's motion planner
-    takes them as the start of its next motion.
-    """
-    for component in robot._tracked_state_components.values():
-        for observer in component.observers.values():
-            if isinstance(observer, FiniteDifferenceTracker):
-                # Its own clear() leaves a derivative of None, which the next tick adds to.
-                observer._last_value = None
-                observer._last_derivative *= 0.0
-            else:
-                observer.clear()
-
-
-def read_joints_quickly(robot: Any, data: mujoco.MjData) -> None:
-    """Slices instead of element by element reading: a tenth of a tick less.
-
-    Call after the simulator has started. RuntimeError when the joints are not consecutive.
-    """
-    q, dq = robot._qpos_addrs, robot._dof_addrs
-    joints, speeds = data.qpos[q[0] : q[-1] + 1], data.qvel[dq[0] : dq[-1] + 1]
-    if len(joints) != len(q) or len(speeds) != len(dq):
-        raise RuntimeError("the arm's joints are not consecutive in qpos; add the robot first.")
-    robot._get_state = lambda: InnerRobotState(
-        tuple(joints.tolist()), tuple(speeds.tolist()), tuple(robot._applied_torques.tolist())
+_SOCKETS = attrgetter(
+    *(
+        f"_FrankaServer__{name}"
+        for name in ("tcp_socket", "server_socket", "udp_socket", "tcp_receiver")
     )
+)
+
+
+def process_what_waits(servers: Sequence[FrankaServer]) -> Iterator[Callable[[], None]]:
+    """For each server what it has to do this tick, after one question to all sockets.
+
+    The wheel tries every socket every millisecond and is answered with exceptions.
+    """
+    inboxes = []
+    for server in servers:
+        client, door, datagrams, receiver = _SOCKETS(server)
+        # A command that was read together with the one before waits in memory.
+        unread = receiver is not None and private(receiver, MessageReceiver, "receiver").buffer
+        inboxes.append((server, client or door, datagrams, bool(unread)))
+    sockets = [s for _, door, datagrams, _ in inboxes for s in (door, datagrams) if s is not None]
+    ringing = select.select(sockets, (), (), 0)[0]
+    for server, door, datagrams, unread in inboxes:
+        if unread or door in ringing:
+            yield partial(FrankaServer.process_commands, server)
+        else:
+            yield partial(_process_datagrams, server, datagrams in ringing)
+
+
+def _process_datagrams(server: FrankaServer, waiting: bool) -> None:
+    server._pre_process_commands()
+    if waiting:
+        server._process_udp_commands()
+    server._post_process_commands()
