@@ -91,6 +91,9 @@ class Bench:
             self.executor.spin_once(timeout_sec=0.05)
 
     def _call(self, client, request=None):  # type: ignore[no-untyped-def]
+        # A request to a service that is not discovered yet would be lost.
+        if not client.wait_for_service(timeout_sec=15.0):
+            raise SystemExit(f"no {client.srv_name} on this ROS domain")
         future = client.call_async(request or Trigger.Request())
         self.executor.spin_until_future_complete(future, timeout_sec=15.0)
         if not future.done():

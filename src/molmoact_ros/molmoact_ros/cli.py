@@ -1,28 +1,36 @@
-"""``molmoact``: one command for everything that is not a node."""
+"""``molmoact``: one command for everything that is not a node.
+
+Each subcommand is a module with ``add_arguments(parser)`` and ``run(values) -> exit status``; only
+the module that was asked for is imported, so that ``molmoact serve`` needs no ROS.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("molmoact_ros.demo", "the simulated robot, with a page or headless"),
+    "serve": ("molmoact_ros.serving.command", "a checkpoint thinks for a robot elsewhere"),
+}
+"""Subcommand to (module, help)."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; the exit status."""
-    from molmoact_ros import demo
-    from molmoact_ros.profile import ProfileError
-
-    parser = argparse.ArgumentParser(prog="molmoact", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    demo.add_arguments(
-        commands.add_parser("demo", help="the simulated robot, with a page or headless")
-    )
-    values = parser.parse_args(argv)
-    try:
-        return demo.run_demo(demo.options_from(values))
-    except ProfileError as error:
-        sys.stderr.write(f"molmoact: {error}\n")
-        return 2
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="molmoact", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    asked = next((word for word in arguments if word in COMMANDS), None)
+    for name, (module, text) in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=text)
+        if name == asked:
+            importlib.import_module(module).add_arguments(sub)
+    values = parser.parse_args(arguments)
+    status: int = importlib.import_module(COMMANDS[values.command][0]).run(values)
+    return status
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
-from molmoact_ros.profile import NodeSpec, Profile, load_profile
+from molmoact_ros.profile import NodeSpec, Profile, ProfileError, load_profile
 from molmoact_ros.supervisor import ProcessSpec, Supervisor
 
 RUN_ENDED = "@@ run ended"
@@ -57,6 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--domain", type=int, default=None, help="ROS_DOMAIN_ID (default: yours)")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     parser.add_argument("--no-film", action="store_true", help="headless: score only")
+
+
+def run(values: argparse.Namespace) -> int:
+    """``molmoact demo``; the exit status."""
+    try:
+        return run_demo(options_from(values))
+    except ProfileError as error:
+        sys.stderr.write(f"molmoact: {error}\n")
+        return 2
 
 
 def options_from(values: argparse.Namespace) -> DemoOptions:
