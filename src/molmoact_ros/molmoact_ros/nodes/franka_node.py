@@ -10,6 +10,7 @@ from concurrent.futures import Future as ArmFuture
 
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from molmoact_msgs.msg import ArmStatus
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Header
@@ -71,8 +72,11 @@ class FrankaNode(ManagedNode):
         subscribe(TwistStamped, "target_twist", self._target_twist, COMMAND_QOS)
         subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
         subscribe(Float64, "gripper_command", self._gripper, COMMAND_QOS)
+        # A group of their own: answers take seconds, and the state must be published meanwhile.
+        slow = ReentrantCallbackGroup()
         for name in ("arm", "disarm", "stop", "recover", "home"):
-            self.create_service(Trigger, f"~/{name}", self._trigger(getattr(self._arm, name)))
+            ask = self._trigger(getattr(self._arm, name))
+            self.create_service(Trigger, f"~/{name}", ask, callback_group=slow)
         self._timer = self.create_timer(1.0 / float(self.value("rate_hz")), self._tick)
         self._timer.cancel()
         self._arm.start()
@@ -176,9 +180,15 @@ class FrankaNode(ManagedNode):
         async def callback(
             request: Trigger.Request, response: Trigger.Response
         ) -> Trigger.Response:
-            done = Future(executor=self.executor)
+            executor = self.executor
+            done = Future(executor=executor)
             future = ask()
-            future.add_done_callback(lambda _: done.set_result(None))
+
+            def resume(_: object) -> None:
+                done.set_result(None)
+                executor.wake()  # it looks at waiting callbacks only when something happens
+
+            future.add_done_callback(resume)
             await done
             error = future.exception()
             response.success = error is None
