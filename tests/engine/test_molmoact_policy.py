@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from molmoact_ros.policy.base import Observation, PolicyError
-from molmoact_ros.policy.molmoact import MolmoActPolicy, shrunk
-from molmoact_ros.reasoning.thought import ThoughtRefused
+from molmoact_ros.policy.molmoact import MolmoActPolicy, open_or_closed, shrunk
+from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 LIMITS = np.array([0.01, 0.01, 0.01, 0.03, 0.03, 0.03, 1.0])
 
@@ -115,3 +115,15 @@ def test_large_pictures_are_shrunk_and_small_ones_left_alone() -> None:
     assert shrunk(small) is small
     with pytest.raises(ValueError, match="camera's encoding"):
         shrunk(np.zeros((240, 320, 4), np.uint8))
+
+
+def test_gripper_bins_become_open_or_closed() -> None:
+    """A value between the two would be refused by the commander or move the fingers halfway."""
+    rows = np.array(
+        [[0.01, 0, 0, 0, 0, 0, -0.7], [0, 0, 0, 0, 0, 0, 0.49], [0, 0, 0, 0, 0, 0, 0.5]]
+    )
+    thought = Thought("", None, np.zeros((0, 2), np.float32), rows)
+    grippers = np.arange(7) == 6
+    decided = open_or_closed(thought, grippers).actions
+    assert decided[:, 6].tolist() == [0.0, 0.0, 1.0]
+    assert np.array_equal(decided[:, :6], rows[:, :6])

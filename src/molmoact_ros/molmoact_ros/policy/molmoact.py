@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,20 @@ from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 LONGEST_SIDE = 336
 """Pixels; larger pictures are shrunk, as in the released fine-tuning data: none is tiled."""
 
+GRIPPER_OPEN_FROM = 0.5
+
 Pictures = tuple[NDArray[np.uint8], ...]
+
+
+def open_or_closed(thought: Thought, grippers: NDArray[np.bool_]) -> Thought:
+    """The thought with its gripper columns (``grippers`` [D] is True) as 1 open or 0 closed.
+
+    The model writes bins of -1..1 in which 1 is open and 0 closed; the threshold is 0.5.
+    """
+    actions = thought.actions.copy()
+    if actions.size:
+        actions[:, grippers] = actions[:, grippers] >= GRIPPER_OPEN_FROM
+    return replace(thought, actions=actions)
 
 
 class MolmoActPolicy:
@@ -118,7 +132,9 @@ class MolmoActPolicy:
                 "raise max_new_tokens",
                 text,
             )
-        return parse_answer(text, self._contracts[steered], timings)
+        contract = self._contracts[steered]
+        thought = parse_answer(text, contract, timings)
+        return open_or_closed(thought, ~contract.statistics.scaled)
 
     def _answer(
         self, observation: Observation, steered: bool, canceled: Callable[[], bool]
