@@ -29,6 +29,7 @@ from molmoact_ros.sim.layout import SceneSpec, scene_spec
 from molmoact_ros.sim.renderer import CameraFrame, SceneRenderer
 from molmoact_ros.sim.shared import Snapshot, SnapshotError, SnapshotReader, snapshot_name
 
+START_UP_S = 10.0
 FARTHEST_M = 10.0
 """Beyond a D435's range the sensor reports 0 (unknown)."""
 
@@ -129,12 +130,14 @@ class SimCamerasNode(ManagedNode):
         renderer: SceneRenderer | None = None
         spec: SceneSpec | None = None
         generation = -1
-        due = time.monotonic()
+        due = begin = time.monotonic()
         while not self._stop.is_set():
             try:
                 snapshot = self._reader.read()
             except SnapshotError as error:
-                self._complain(str(error))
+                # Both processes start at once; the physics needs some seconds.
+                if self._frames or time.monotonic() - begin > START_UP_S:
+                    self._complain(str(error))
                 self._stop.wait(0.2)
                 continue
             if snapshot.generation != generation or spec is None:

@@ -233,7 +233,10 @@ def main(argv: list[str] | None = None) -> None:
     }
     sys.stdout.write(STOP_PEERS + "\n")
     sys.stdout.flush()
-    _save(watcher.record, options.out, result)
+    try:
+        _save(watcher.record, options.out, result)
+    except KeyboardInterrupt:
+        sys.stdout.write(f"stopped before the film was done; what is there is in {options.out}\n")
     sys.exit(0)
 
 

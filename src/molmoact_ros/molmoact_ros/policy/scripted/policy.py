@@ -60,10 +60,7 @@ class ScriptedPolicy:
 
     @property
     def description(self) -> str:
-        return (
-            "Scripted expert, no learned weights in the loop: colour and depth perception, a "
-            "memoryless motion rule; its depth codes come from the packaged depth tokenizer."
-        )
+        return "scripted expert (no learned motion: colour and depth perception and a rule)"
 
     @property
     def needs_geometry(self) -> bool:
