@@ -41,7 +41,7 @@ class Bench:
     def __init__(self, host: str) -> None:
         self.host = host
         self.control = SimControl(host)
-        self.watcher = Watcher("", film=False)
+        self.watcher = Watcher("", film=False, tell=False)
         self.executor = SingleThreadedExecutor()
         self.executor.add_node(self.watcher)
         client = self.watcher.create_client

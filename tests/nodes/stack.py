@@ -105,8 +105,8 @@ class Person(Node):
 class Stack:
     """The processes of the simulated profile, and a person watching them."""
 
-    def __init__(self, supervisor: Supervisor, person: Person, lines: list[str]) -> None:
-        self.supervisor, self.person, self.lines = supervisor, person, lines
+    def __init__(self, supervisor: Supervisor, person: Person, lines: list[str], host: str) -> None:
+        self.supervisor, self.person, self.lines, self.host = supervisor, person, lines, host
 
     def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.supervisor.pid(name), number)
@@ -129,7 +129,7 @@ def stack(folder: Path, nodes: tuple[str, ...], **arguments: str) -> Iterator[St
     try:
         supervisor.start()
         assert person.wait(lambda: person.arm.armed, 60.0), "\n".join(lines)
-        yield Stack(supervisor, person, lines)
+        yield Stack(supervisor, person, lines, host)
     finally:
         supervisor.stop()
         person.close()

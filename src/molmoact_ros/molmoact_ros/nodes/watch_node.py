@@ -40,7 +40,7 @@ STOP_PEERS = "@@ run ended"
 class Watcher(Node):
     """Collects what a person would see; ``record`` grows while the node spins."""
 
-    def __init__(self, instruction: str, film: bool) -> None:
+    def __init__(self, instruction: str, film: bool, tell: bool = True) -> None:
         super().__init__("watcher")
         self.record = RunRecord(instruction)
         self.policy: PolicyStatus | None = None
@@ -48,7 +48,7 @@ class Watcher(Node):
         self.arm: ArmStatus | None = None
         self.refused = 0
         self.printed = 0
-        self._film = film
+        self._film, self._tell = film, tell
         self._wrist: NDArray[np.uint8] | None = None
         self._camera: Camera | None = None
         self._frames = StaticFrames(self)
@@ -107,7 +107,8 @@ class Watcher(Node):
             text=message.text,
         )
         self.record.thoughts.append(thought)
-        self._print(thought)
+        if self._tell:
+            self._print(thought)
 
     def _print(self, thought: ThoughtRecord) -> None:
         seconds = sum(thought.timings.values())
