@@ -93,6 +93,28 @@ def test_thoughts_come_before_the_running_chunk_ends_but_not_all_the_time() -> N
     assert (gaps >= 4 / 15 - 0.05).all() and (gaps <= 8 / 15).all()
 
 
+def test_a_slow_policy_looks_when_the_arm_has_come_to_rest() -> None:
+    """An image from the middle of a motion would be too old once a slow thought is ready."""
+    world = World()
+
+    def answer(number: int) -> Thought:
+        world.time += 3.0
+        return thought()
+
+    ends = []
+    note = world.on_thought
+
+    def on_thought(chunk_id: int, observation: Observation, thought: Thought) -> None:
+        note(chunk_id, observation, thought)
+        ends.append((observation.stamp, world.time))
+
+    world.on_thought = on_thought  # type: ignore[method-assign]
+    loop(world, answer).run("go", threading.Event(), 20.0)
+    assert len(ends) >= 4
+    for (_, handed_on), (looked, _) in zip(ends, ends[1:], strict=False):
+        assert looked > handed_on + 8 / 15 + 0.2
+
+
 def test_cancel_is_honoured_and_a_late_thought_is_thrown_away() -> None:
     world, canceled = World(), threading.Event()
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from molmoact_ros.control.guards import Limits
 from molmoact_ros.policy.base import Observation, Policy, PolicyError
 from molmoact_ros.policy.observations import NotReady, ObservationBuffer
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
@@ -23,6 +24,8 @@ from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 log = logging.getLogger(__name__)
 
 POLL_S = 0.005
+SETTLE_S = 0.25
+"""Seconds the arm's controller needs to come to rest after the last row."""
 STILL_MOTION = 2e-3
 """Metres (or radians) that all rows of a chunk together may move and still count as rest."""
 
@@ -44,6 +47,9 @@ class GoalSettings:
     sensor_timeout: seconds without an observation before the goal ends.
     max_refusals: refused answers in a row before the goal ends.
     finish_after_rest: seconds of chunks without motion that mean "done"; 0 never.
+    oldest_image: seconds from image to thought up to which the arm may move meanwhile. A slower
+    policy looks again after its chunk has ended: the commander refuses a thought about an arm
+    that has long been elsewhere.
     """
 
     period: float = 1.0 / 15.0
@@ -51,6 +57,7 @@ class GoalSettings:
     sensor_timeout: float = 10.0
     max_refusals: int = 5
     finish_after_rest: float = 3.0
+    oldest_image: float = Limits().observation_age_s
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,7 @@ class GoalLoop:
             self._sink.on_thought(self._chunk_id, observation, thought)
             done = self._now()
             pace.accepted(observation.stamp, done, len(thought.actions))
+            last_stamp = max(last_stamp, pace.look_after)
             resting = _is_rest(thought, gripper)
             gripper = float(thought.actions[-1, -1])
             if not resting:
@@ -170,12 +178,16 @@ class GoalLoop:
 
 
 class _Pace:
-    """When to think again: as row k of the running chunk is reached."""
+    """When to think again: as row k of the running chunk is reached; a slow policy: at its end.
+
+    look_after: images up to this time show an arm that still moves.
+    """
 
     def __init__(self, settings: GoalSettings) -> None:
         self._settings = settings
         self._chunk_end = 0.0
         self.think_at = 0.0
+        self.look_after = 0.0
 
     def accepted(self, stamp: float, now: float, rows: int) -> None:
         # Rows the arm executed between the image and now belong to the past; an arm that
@@ -185,6 +197,8 @@ class _Pace:
         period = self._settings.period
         self._chunk_end = begin + rows * period
         self.think_at = begin + min(self._settings.rethink_after_rows, rows) * period
+        if now - stamp > self._settings.oldest_image:
+            self.think_at = self.look_after = self._chunk_end + SETTLE_S
 
 
 def _is_rest(thought: Thought, gripper: float | None) -> bool:
