@@ -24,7 +24,8 @@ from std_srvs.srv import Trigger
 
 from molmoact_ros.demo import process_of
 from molmoact_ros.evals.score import Scorer
-from molmoact_ros.nodes.watch_node import Watcher, run_task
+from molmoact_ros.nodes.watch_node import run_task
+from molmoact_ros.nodes.watcher import Watcher
 from molmoact_ros.profile import load_profile
 from molmoact_ros.sim.control_channel import SimControl
 from molmoact_ros.sim.tasks import FAMILIES, sample_instruction

@@ -21,7 +21,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     ParameterType,
 )
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import (
     DurabilityPolicy,
@@ -156,27 +156,43 @@ class ManagedNode(LifecycleNode):
         self._diagnostics.publish(array)
 
 
-def run(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> None:
-    """main() of a node: spins until SIGINT or SIGTERM, then halts and tears the node down.
+class Stopping(threading.Event):
+    """Set by SIGINT or SIGTERM; an executor that ``wakes`` names then looks up from its sleep."""
+
+    def wakes(self, executor: Executor) -> None:
+        def wait() -> None:
+            self.wait()
+            executor.create_task(lambda: None)
+
+        threading.Thread(target=wait, name="wake", daemon=True).start()
+
+
+def start_ros(args: Sequence[str] | None = None) -> Stopping:
+    """rclpy.init for a process whose end is ``Stopping``.
 
     rclpy's own handlers would end the context at once, under threads that still publish. So
-    signals are blocked everywhere and one thread waits for them and ends the spinning.
+    signals are blocked everywhere and one thread waits for them.
     """
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stopping = Stopping()
+
+    def wait() -> None:
+        signal.sigwait(stop_signals)
+        stopping.set()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    return stopping
+
+
+def run(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None) -> None:
+    """main() of a node: spins until SIGINT or SIGTERM, then halts and tears the node down."""
+    stopping = start_ros(args)
     node = node_class()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-
-    stopping = threading.Event()
-
-    def end_on_signal() -> None:
-        signal.sigwait(stop_signals)
-        stopping.set()
-        executor.create_task(lambda: None)  # wakes the executor, which sleeps until there is work
-
-    threading.Thread(target=end_on_signal, name="signals", daemon=True).start()
+    stopping.wakes(executor)
     status = 0
     try:
         if node.value("autostart"):

@@ -9,163 +9,40 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped
 from molmoact_msgs.action import ExecuteInstruction
-from molmoact_msgs.msg import ArmStatus, CommandStatus, PolicyStatus, Reasoning
 from numpy.typing import NDArray
-from rclpy.action import ActionClient
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image
+from rclpy.executors import SingleThreadedExecutor
 
-from molmoact_ros.evals.run_record import RunRecord, ThoughtRecord, write
+from molmoact_ros.evals.run_record import RunRecord, write
 from molmoact_ros.evals.score import Scorer
-from molmoact_ros.frames import UnknownTransform
-from molmoact_ros.geometry import Camera
 from molmoact_ros.nodes import convert
-from molmoact_ros.nodes.inputs import StaticFrames
-from molmoact_ros.nodes.runtime import LATCHED_QOS, SENSOR_QOS
+from molmoact_ros.nodes.runtime import start_ros
+from molmoact_ros.nodes.watcher import Watcher
 
-READY_TIMEOUT_S = 60.0
-AFTER_SUCCESS_S = 2.5
 STOP_PEERS = "@@ run ended"
 """Tells the demo that every other process may stop while the film is drawn."""
 
 
-class Watcher(Node):
-    """Collects what a person would see; ``record`` grows while the node spins."""
-
-    def __init__(self, instruction: str, film: bool, tell: bool = True) -> None:
-        super().__init__("watcher")
-        self.record = RunRecord(instruction)
-        self.policy: PolicyStatus | None = None
-        self.command: CommandStatus | None = None
-        self.arm: ArmStatus | None = None
-        self.refused = 0
-        self.printed = 0
-        self._film, self._tell = film, tell
-        self._wrist: NDArray[np.uint8] | None = None
-        self._camera: Camera | None = None
-        self._frames = StaticFrames(self)
-        self._path: deque[NDArray[np.float64]] = deque(maxlen=400)
-        self._path_stamp = 0.0
-        subscribe = self.create_subscription
-        subscribe(Reasoning, "policy/reasoning", self._reasoning, LATCHED_QOS)
-        subscribe(PolicyStatus, "policy/status", self._set("policy"), LATCHED_QOS)
-        subscribe(CommandStatus, "commander/status", self._set("command"), LATCHED_QOS)
-        subscribe(ArmStatus, "franka/status", self._set("arm"), LATCHED_QOS)
-        if film:
-            root = "/cameras/external/color"
-            subscribe(Image, f"{root}/image_raw", self._external, SENSOR_QOS)
-            subscribe(CameraInfo, f"{root}/camera_info", self._camera_info, SENSOR_QOS)
-            subscribe(Image, "/cameras/wrist/color/image_raw", self._wrist_image, SENSOR_QOS)
-            subscribe(PoseStamped, "current_pose", self._measured, SENSOR_QOS)
-        self.actions = ActionClient(self, ExecuteInstruction, "policy/execute_instruction")
-
-    def not_ready(self) -> str:
-        """What is still missing before a goal makes sense; empty when nothing is."""
-        if not self.actions.server_is_ready() or self.policy is None:
-            return "the policy node"
-        if self.command is None:
-            return "the commander"
-        if self.arm is None or not self.arm.connected:
-            return "the arm"
-        if not self.arm.armed:
-            return f"the arm to be armed ({self.arm.detail})"
-        if self._film and self._wrist is None:
-            return "camera images"
-        return ""
-
-    def words(self) -> str:
-        """One line about now, for the film."""
-        if self.command is not None and (self.command.limited or not self.command.enabled):
-            return self.command.reason
-        return self.policy.detail if self.policy else "starting"
-
-    def _set(self, name: str):  # type: ignore[no-untyped-def]
-        return lambda message: setattr(self, name, message)
-
-    def _reasoning(self, message: Reasoning) -> None:
-        rows = convert.rows_from(message.actions) if message.actions.rows else np.zeros((0, 7))
-        self.refused += bool(message.refused)
-        thought = ThoughtRecord(
-            chunk_id=message.chunk_id,
-            stamp=convert.seconds(message.header.stamp),
-            instruction=message.instruction,
-            model=message.model,
-            refused=message.refused,
-            refusal=message.refusal,
-            depth=tuple(int(c) for c in message.depth.codes),
-            trace=tuple((p.x, p.y) for p in message.trace.points),
-            actions=tuple(tuple(row) for row in rows.tolist()),
-            timings={t.stage: round(t.seconds, 4) for t in message.timings},
-            text=message.text,
-        )
-        self.record.thoughts.append(thought)
-        if self._tell:
-            self._print(thought)
-
-    def _print(self, thought: ThoughtRecord) -> None:
-        seconds = sum(thought.timings.values())
-        head = f"thought {thought.chunk_id:4d}  {seconds:5.2f} s  "
-        if thought.refused:
-            sys.stdout.write(f"{head}refused: {thought.refusal}\n")
-        else:
-            rows = np.array(thought.actions)
-            way = [f"({u:.0f},{v:.0f})" for u, v in thought.trace]
-            trace = f"{way[0]} → {way[-1]}" if len(way) > 1 else " ".join(way) or "none"
-            grip = "open" if rows[-1, -1] >= 0.5 else "closed"
-            move = np.linalg.norm(rows[:, :3].sum(axis=0)) * 100
-            sys.stdout.write(
-                f"{head}depth {len(set(thought.depth)):3d} kinds of code  trace {trace:<23}"
-                f"chunk {len(rows)} rows {move:4.1f} cm, gripper {grip}\n"
-            )
-        sys.stdout.flush()
-
-    def _external(self, message: Image) -> None:
-        row = self.command.chunk_row if self.command is not None else -1
-        executed: NDArray[np.float32] = np.zeros((0, 2), np.float32)
-        if self._camera is not None and self._path:
-            pixels, depth = self._camera.project(np.stack(self._path))
-            executed = self._camera.grid_from_pixels(pixels[depth > 0]).astype(np.float32)
-        self.record.add_frame(
-            convert.seconds(message.header.stamp),
-            convert.rgb_from(message),
-            self._wrist,
-            self.words(),
-            executed,
-            row,
-        )
-
-    def _wrist_image(self, message: Image) -> None:
-        self._wrist = convert.rgb_from(message)
-
-    def _camera_info(self, message: CameraInfo) -> None:
-        try:
-            pose = self._frames.tree.lookup("fr3_link0", message.header.frame_id)
-            self._camera = convert.camera_from(message, pose)
-        except (UnknownTransform, convert.BadMessage):
-            return  # the film then lacks the white path; the policy node says why
-
-    def _measured(self, message: PoseStamped) -> None:
-        stamp = convert.seconds(message.header.stamp)
-        if stamp - self._path_stamp >= 0.1:
-            self._path_stamp = stamp
-            self._path.append(convert.pose_from(message.pose).position)
+READY_TIMEOUT_S = 60.0
+AFTER_SUCCESS_S = 2.5
 
 
 def run_task(
-    watcher: Watcher, executor: SingleThreadedExecutor, scorer: Scorer | None, seconds: float
+    watcher: Watcher,
+    executor: SingleThreadedExecutor,
+    scorer: Scorer | None,
+    seconds: float,
+    canceled: Callable[[], bool] = lambda: False,
 ) -> dict[str, object]:
     """Wait until everything is there, give the instruction, score it. Returns the result."""
     begin = time.monotonic()
     while missing := watcher.not_ready():
-        if time.monotonic() - begin > READY_TIMEOUT_S:
+        if canceled() or time.monotonic() - begin > READY_TIMEOUT_S:
             return {"success": False, "seconds": 0.0, "message": f"gave up waiting for {missing}"}
         executor.spin_once(timeout_sec=0.1)
     watcher.record.frames.clear()
@@ -185,7 +62,8 @@ def run_task(
         executor.spin_once(timeout_sec=0.05)
         if scorer is not None and succeeded_at is None and scorer.update():
             succeeded_at = time.monotonic()
-        if succeeded_at is not None and time.monotonic() - succeeded_at > AFTER_SUCCESS_S:
+        over = succeeded_at is not None and time.monotonic() - succeeded_at > AFTER_SUCCESS_S
+        if over or canceled():
             executor.spin_until_future_complete(handle.cancel_goal_async(), timeout_sec=3.0)
             executor.spin_until_future_complete(ended, timeout_sec=3.0)
             break
@@ -209,18 +87,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--no-film", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("out"))
     options = parser.parse_args(argv)
-    rclpy.init(args=[])
+    stopping = start_ros([])
     executor = SingleThreadedExecutor()
+    stopping.wakes(executor)
     watcher = Watcher(options.instruction, options.headless and not options.no_film)
     executor.add_node(watcher)
     try:
         if not options.headless:
-            executor.spin()
+            while not stopping.is_set():
+                executor.spin_once()
             return
         scorer = Scorer(options.host, options.instruction)
-        result = run_task(watcher, executor, scorer, options.seconds)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return
+        result = run_task(watcher, executor, scorer, options.seconds, stopping.is_set)
     finally:
         watcher.destroy_node()
         rclpy.try_shutdown()
@@ -235,13 +113,19 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(STOP_PEERS + "\n")
     sys.stdout.flush()
     try:
-        _save(watcher.record, options.out, result)
-    except KeyboardInterrupt:
+        _save(watcher.record, options.out, result, stopping.is_set)
+    except _StoppedError:
         sys.stdout.write(f"stopped before the film was done; what is there is in {options.out}\n")
     sys.exit(0)
 
 
-def _save(record: RunRecord, folder: Path, result: dict[str, object]) -> None:
+class _StoppedError(Exception):
+    """The person does not want to wait for the film."""
+
+
+def _save(
+    record: RunRecord, folder: Path, result: dict[str, object], canceled: Callable[[], bool]
+) -> None:
     from molmoact_ros.model.depth_codec import GRID, DepthCodec
 
     codec = DepthCodec.from_package()
@@ -250,6 +134,8 @@ def _save(record: RunRecord, folder: Path, result: dict[str, object]) -> None:
         return codec.decode(np.array(codes, np.uint8).reshape(GRID))
 
     def progress(done: int, total: int) -> None:
+        if canceled():
+            raise _StoppedError
         if done % 50 == 0 or done == total:
             sys.stdout.write(f"drawing the film: frame {done} of {total}\n")
             sys.stdout.flush()
