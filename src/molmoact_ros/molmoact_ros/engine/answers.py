@@ -86,6 +86,7 @@ class _Parts:
         codes = [[TOKEN + self._ids.depth_code + code] for code in range(CODES)]
         wanted, end = self._shape.depth_codes, builder.position()
         for count in range(1, (wanted or self._shape.max_depth_codes) + 1):
+            builder.mark(place, ("depth", count - 1, 0))
             place = builder.one_of(place, codes)
             if wanted is None or count == wanted:
                 builder.join(place, end)
@@ -97,8 +98,10 @@ class _Parts:
         for point in range(self._shape.max_points):
             if point:
                 place = builder.word(place, self._next)
-            place = builder.one_of(place, self._coordinates)
-            place = builder.one_of(builder.word(place, b", "), self._coordinates)
+            for axis in range(2):
+                place = builder.word(place, b", ") if axis else place
+                builder.mark(place, ("trace", point, axis))
+                place = builder.one_of(place, self._coordinates)
             builder.join(builder.word(place, self._close), end)
         return end
 
@@ -112,6 +115,7 @@ class _Parts:
             for dim in range(shape.dims):
                 if dim:
                     place = builder.word(place, b", ")
+                builder.mark(place, ("action", row, dim))
                 place = builder.one_of(place, self._symbols)
         return builder.word(place, closing)
 

@@ -18,6 +18,10 @@ DEAD: Final = -1
 
 Word = tuple[int, ...]
 
+Label = tuple[str, int, int]
+"""What is written from a position on: ("depth", index, 0), ("trace", point, axis) or
+("action", row, dimension)."""
+
 
 @dataclass
 class Builder:
@@ -29,6 +33,7 @@ class Builder:
 
     letters: list[dict[int, list[int]]] = field(default_factory=list)
     free: list[list[int]] = field(default_factory=list)
+    labels: dict[int, Label] = field(default_factory=dict)
 
     def position(self) -> int:
         """A new, unconnected position."""
@@ -62,6 +67,10 @@ class Builder:
     def join(self, start: int, end: int) -> None:
         """A free move from ``start`` to ``end``."""
         self.free[start].append(end)
+
+    def mark(self, position: int, label: Label) -> None:
+        """A value begins here."""
+        self.labels[position] = label
 
     def finish(self, start: int, end: int) -> Automaton:
         """The automaton whose texts lead from ``start`` to ``end``."""
@@ -106,6 +115,11 @@ class Automaton:
     def complete(self, state: int) -> bool:
         """Whether a text of the language may end here."""
         return self._end in self._sets[state]
+
+    def label(self, state: int) -> Label | None:
+        """The value that begins in this state."""
+        labels = self._builder.labels
+        return next((labels[at] for at in sorted(self._sets[state]) if at in labels), None)
 
     def _state(self, positions: set[int]) -> int:
         closed, todo = set(positions), list(positions)

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from molmoact_ros.engine.automaton import DEAD, TOKEN, Automaton
+from molmoact_ros.engine.automaton import DEAD, TOKEN, Automaton, Label
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
 
 _CONTEXT = 8
 """Tokens looked back at when certain text is encoded; pieces of text are far shorter."""
+
+_REMEMBERED = 50_000
+"""Entries of a memory before it starts again: a robot runs for weeks."""
 
 
 class Vocabulary:
@@ -63,6 +66,8 @@ class AnswerGrammar:
         self._allowed: dict[int, NDArray[np.int64]] = {}
         self._certain: dict[int, tuple[str, int | None]] = {}
         self._forced: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        self._steps: dict[tuple[int, int], int] = {}
+        self._pieces: dict[tuple[str, frozenset[str]], str] = {}
         self.start = automaton.start
 
     def allowed(self, state: int) -> NDArray[np.int64]:
@@ -75,14 +80,40 @@ class AnswerGrammar:
 
     def advance(self, state: int, token: int) -> int:
         """The state behind ``token``. Raises ValueError for one that is not allowed."""
-        target = self._automaton.step(state, TOKEN + token)
-        if target != DEAD:
-            return target
-        text = self._vocabulary.bytes_of[token] if 0 <= token < self._tokenizer.vocab_size else None
-        target = self._automaton.walk(state, text) if text else DEAD
+        target = self.follow(state, token)
         if target == DEAD:
+            text = self._text(token)
             raise ValueError(f"token {token} ({text!r}) cannot follow here; ask ``allowed`` first")
         return target
+
+    def follow(self, state: int, token: int) -> int:
+        """The state behind ``token``, or DEAD."""
+        key = (state, token)
+        target = self._steps.get(key)
+        if target is None:
+            target = self._automaton.step(state, TOKEN + token)
+            if target == DEAD and (text := self._text(token)):
+                target = self._automaton.walk(state, text)
+            if len(self._steps) >= _REMEMBERED:
+                self._steps.clear()
+            self._steps[key] = target
+        return target
+
+    def label(self, state: int) -> Label | None:
+        """The value that begins in this state."""
+        return self._automaton.label(state)
+
+    def run(self, state: int) -> tuple[bytes, int]:
+        """The bytes that must come next, up to the first choice or whole token, and the state
+        there.
+        """
+        found = b""
+        while len(moves := self._automaton.letters(state)) == 1:
+            ((letter, target),) = moves.items()
+            if letter >= TOKEN:
+                break
+            found, state = found + bytes([letter]), target
+        return found, state
 
     def done(self, state: int) -> bool:
         """Whether the answer is complete, its end-of-text token included."""
@@ -101,6 +132,8 @@ class AnswerGrammar:
             return [] if closing is None else [closing]
         recent = self._text_tail(answer)
         if (state, recent) not in self._forced:
+            if len(self._forced) >= _REMEMBERED:
+                self._forced.clear()
             tokens = self._continued(recent, text)
             whole = tokens and closing is not None
             self._forced[state, recent] = [*tokens, closing] if whole else tokens  # type: ignore[list-item]
@@ -120,10 +153,18 @@ class AnswerGrammar:
             character += bytes([letter])
             if whole := _decoded(character):
                 text, character, state = text + whole, b"", behind
-        followers = self._next_characters(state)
-        if all(self._tokenizer.last_piece(text + follower) == len(text) for follower in followers):
-            return text, None
-        return text[: self._tokenizer.last_piece(text)], None
+        if not text:
+            return "", None
+        key = (text, frozenset(self._next_characters(state)))
+        if key not in self._pieces:
+            ends = {self._tokenizer.last_piece(text + follower) for follower in key[1]}
+            cut = len(text) if ends <= {len(text)} else self._tokenizer.last_piece(text)
+            self._pieces[key] = text[:cut]
+        return self._pieces[key], None
+
+    def _text(self, token: int) -> bytes | None:
+        known = 0 <= token < self._tokenizer.vocab_size
+        return self._vocabulary.bytes_of[token] if known else None
 
     def _next_characters(self, state: int) -> list[str]:
         """Every character that may come next; none where only whole tokens may."""

@@ -48,3 +48,36 @@ class KeyValueCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot keep {length} of {self.length} cached tokens")
         self.length = length
+
+
+class SlotCache(KeyValueCache):
+    """One sequence in buffers of fixed size and address, shown whole: the mask says what counts.
+
+    ``slots`` int64 [rows] names where the next rows are written; slot = position for every token
+    of the answer itself, so a rejected guess is simply written over. Attention runs over the first
+    ``visible`` slots. Fixed shapes and addresses are what a CUDA graph needs.
+    """
+
+    def __init__(
+        self,
+        config: LlmConfig,
+        capacity: int,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        # Zeros, not garbage: a masked slot is multiplied by zero, which NaN would survive.
+        super().__init__(config, capacity, 1, device, dtype)
+        self.visible = capacity
+        self.slots = torch.arange(1, device=device)
+
+    def write(
+        self, layer: int, keys: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store keys and values [1, kv_heads, rows, d] at ``slots``; returns all visible ones."""
+        self._keys[layer].index_copy_(2, self.slots, keys)
+        self._values[layer].index_copy_(2, self.slots, values)
+        seen = slice(None, self.visible)
+        return self._keys[layer][:, :, seen], self._values[layer][:, :, seen]
+
+    def advance(self, tokens: int) -> None:
+        """Nothing: the owner of ``slots`` counts."""
