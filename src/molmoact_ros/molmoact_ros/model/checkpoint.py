@@ -6,13 +6,11 @@ The layout is that of the released models. Weights are only ever read from safet
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from molmoact_ros.model.config import (
     CheckpointError,
@@ -24,9 +22,9 @@ from molmoact_ros.model.config import (
 from molmoact_ros.model.image_processor import ImageProcessor, ImageSettings, settings_from_dict
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
+from molmoact_ros.model.weight_files import Progress, StoredTensor, read_table, read_tensors
+from molmoact_ros.model.weight_writing import SHARD_BYTES, write_weights
 
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 PREPROCESSOR = "preprocessor_config.json"
 CARD = "README.md"
 _ORIGIN = "weights:"
@@ -45,9 +43,17 @@ class Checkpoint:
 
 
 def load_checkpoint(
-    folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+    folder: Path,
+    device: str = "cpu",
+    dtype: torch.dtype | None = torch.float32,
+    *,
+    progress: Progress | None = None,
 ) -> Checkpoint:
-    """Load a folder for inference. Raises CheckpointError naming file and tensor."""
+    """Load a folder for inference. ``dtype`` None: as stored.
+
+    ``progress`` is called with the bytes loaded and the bytes in all. Raises CheckpointError
+    naming file and tensor.
+    """
     config = load_config(folder)
     tokenizer = MolmoActTokenizer.load(folder, config.llm.vocab_size)
     if tokenizer.ids.im_patch != config.image_patch_id:
@@ -57,7 +63,7 @@ def load_checkpoint(
         )
     path = folder / PREPROCESSOR
     settings = settings_from_dict(read_json(path), config.vit, str(path))
-    model = load_model(folder, config, device, dtype)
+    model = load_model(folder, config, device, dtype, progress=progress)
     return Checkpoint(
         config, model, tokenizer, ImageProcessor(settings), folder.name, read_origin(folder)
     )
@@ -70,14 +76,47 @@ def save_checkpoint(
     settings: ImageSettings,
     card: str,
     origin: str,
+    *,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Write a complete folder. ``card`` is README text; ``origin`` its one ``weights:`` line."""
+    save_settings(folder, model.config, tokenizer, settings)
+    save_weights(folder, model, shard_bytes=shard_bytes)
+    write_card(folder, card, origin)
+
+
+def save_settings(
+    folder: Path, config: MolmoActConfig, tokenizer: MolmoActTokenizer, settings: ImageSettings
+) -> None:
+    """Everything of a checkpoint folder but weights and card."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "config.json", config_to_dict(model.config))
+    _write_json(folder / "config.json", config_to_dict(config))
     _write_json(folder / PREPROCESSOR, settings.to_dict())
+    _write_json(
+        folder / "generation_config.json",
+        {
+            "bos_token_id": tokenizer.ids.eos,
+            "eos_token_id": tokenizer.ids.eos,
+            "pad_token_id": tokenizer.ids.pad,
+        },
+    )
     tokenizer.save(folder)
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, str(folder / WEIGHTS), metadata={"format": "pt"})
+
+
+def save_weights(folder: Path, model: MolmoAct, *, shard_bytes: int = SHARD_BYTES) -> None:
+    """The weights alone, in the precision the model has: tensor for tensor the same bytes."""
+    state = model.state_dict()
+    write_weights(
+        folder,
+        {name: tuple(tensor.shape) for name, tensor in state.items()},
+        lambda name: state[name].dtype,
+        lambda name: state[name],
+        shard_bytes=shard_bytes,
+    )
+
+
+def write_card(folder: Path, card: str, origin: str) -> None:
+    """README.md of a checkpoint folder, with its ``weights:`` line."""
     (folder / CARD).write_text(f"{card.rstrip()}\n\n{_ORIGIN} {origin}\n", encoding="utf-8")
 
 
@@ -95,72 +134,41 @@ def load_model(
     folder: Path,
     config: MolmoActConfig,
     device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
+    *,
+    progress: Progress | None = None,
 ) -> MolmoAct:
-    """The network with its weights, in evaluation mode. Every tensor must be there and fit."""
+    """The network with its weights, in evaluation mode. Every tensor must be there and fit.
+
+    Arguments and memory: see ``load_checkpoint`` and ``weight_files.read_tensors``.
+    """
     with torch.device("meta"):
         model = MolmoAct(config)
+    table = read_table(folder)
     expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    missing = set(expected)
-    for path in weight_files(folder):
-        found = {}
-        for name, tensor in _tensors(path, device):
-            _check_tensor(path, name, tensor, expected)
-            found[name] = tensor.to(dtype)
-        # Shard by shard: a 7B model never lies in memory twice.
-        model.load_state_dict(found, strict=False, assign=True)
-        missing -= set(found)
+    for stored in table.values():
+        _check_tensor(stored, expected)
+    missing = expected.keys() - table.keys()
     if missing:
         raise CheckpointError(
             f"{folder}: {len(missing)} tensors are missing, first {min(missing)!r}; "
             "a shard is absent or config.json belongs to another model"
         )
+    model.load_state_dict(dict(read_tensors(table, device, dtype, progress)), assign=True)
     return model.eval().requires_grad_(False)
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a folder, by its index where it has one."""
-    index = folder / INDEX
-    if not index.is_file():
-        if (folder / WEIGHTS).is_file():
-            return [folder / WEIGHTS]
-        raise CheckpointError(f"{folder}: neither {WEIGHTS} nor {INDEX}; download the weights")
-    table = read_json(index).get("weight_map")
-    if not isinstance(table, dict) or not table:
-        raise CheckpointError(f"{index}: weight_map is missing; download it again")
-    names = sorted({str(name) for name in table.values()})
-    for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise CheckpointError(f"{index}: {name!r} is not a safetensors file of this folder")
-        if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name}: shard is missing; download it")
-    return [folder / name for name in names]
-
-
-def _tensors(path: Path, device: str) -> Iterator[tuple[str, torch.Tensor]]:
-    try:
-        with safe_open(str(path), framework="pt", device=device) as shard:
-            for name in shard.keys():  # noqa: SIM118 - not a dict, it has no iterator
-                yield name, shard.get_tensor(name)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged ({error}); download it again") from None
-
-
-def _check_tensor(
-    path: Path, name: str, tensor: torch.Tensor, expected: Mapping[str, tuple[int, ...]]
-) -> None:
-    if name not in expected:
+def _check_tensor(stored: StoredTensor, expected: Mapping[str, tuple[int, ...]]) -> None:
+    if stored.name not in expected:
         raise CheckpointError(
-            f"{path}: unknown tensor {name!r}; config.json belongs to another model, or the file "
-            "is in the training layout and must be converted"
+            f"{stored.path}: unknown tensor {stored.name!r}; config.json belongs to another "
+            "model, or the file is in the training layout and must be converted"
         )
-    if tuple(tensor.shape) != expected[name]:
+    if stored.shape != expected[stored.name]:
         raise CheckpointError(
-            f"{path}: {name} has shape {list(tensor.shape)}, config.json asks for "
-            f"{list(expected[name])}; take both files from the same checkpoint"
+            f"{stored.path}: {stored.name} has shape {list(stored.shape)}, config.json asks for "
+            f"{list(expected[stored.name])}; take both files from the same checkpoint"
         )
-    if not tensor.is_floating_point():
-        raise CheckpointError(f"{path}: {name} is {tensor.dtype}, expected floating point")
 
 
 def _write_json(path: Path, data: Mapping[str, object]) -> None:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from molmoact_ros.model.depth_vqvae import DepthVqVae
-from molmoact_ros.model.depth_weights import load_depth_vqvae
+from molmoact_ros.model.depth_weights import converted, load_depth_vqvae
 from molmoact_ros.reasoning.depth_image import relative_depth_u8, vqvae_input
 
 PACKAGE_WEIGHTS = Path(__file__).parent / "weights" / "depth_vqvae.safetensors"
@@ -37,9 +37,16 @@ class DepthCodec:
     def from_file(path: Path) -> DepthCodec:
         """With other weights: the released ``vae-final.pt`` or a ``.safetensors``.
 
-        Raises FileNotFoundError or ValueError as ``depth_weights.load_depth_vqvae``.
+        A .pt is converted to a safetensors file beside it the first time, and read from there
+        ever after. Raises FileNotFoundError or ValueError as ``depth_weights.load_depth_vqvae``.
         """
-        return DepthCodec(load_depth_vqvae(Path(path)), str(path))
+        source = Path(path)
+        if source.suffix == ".pt":
+            try:
+                source = converted(source)
+            except PermissionError:
+                source = Path(path)  # a read-only folder: read it as it is, every time
+        return DepthCodec(load_depth_vqvae(source), str(path))
 
     @property
     def codes(self) -> int:

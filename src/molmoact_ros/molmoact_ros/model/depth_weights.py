@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -61,10 +62,28 @@ def network_from_state(state: Mapping[str, Tensor]) -> DepthVqVae:
     return network.eval()
 
 
-def save_depth_vqvae(network: DepthVqVae, path: Path, notes: Mapping[str, str]) -> None:
-    """Write float16 safetensors without training buffers; ``notes`` become its metadata."""
+def converted(path: Path) -> Path:
+    """The safetensors file beside a released ``.pt``, written now unless it was already.
+
+    Every number is kept (float32); the name holds a digest of the .pt, so that another download
+    is converted again. Raises as ``load_depth_vqvae``, OSError where the folder is read-only.
+    """
+    if not path.is_file():
+        load_depth_vqvae(path)  # raises, with the remedy
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    target = path.with_name(f"{path.stem}.{digest}.safetensors")
+    if not target.is_file():
+        note = {"converted_from": path.name}
+        save_depth_vqvae(load_depth_vqvae(path), target, note, torch.float32)
+    return target
+
+
+def save_depth_vqvae(
+    network: DepthVqVae, path: Path, notes: Mapping[str, str], dtype: torch.dtype = torch.float16
+) -> None:
+    """Write safetensors without training buffers; ``notes`` become its metadata."""
     state = {
-        key: value.detach().to(torch.float16).contiguous()
+        key: value.detach().to(dtype).contiguous()
         for key, value in network.state_dict().items()
         if key not in _TRAINING_ONLY
     }

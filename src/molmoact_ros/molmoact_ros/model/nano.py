@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -12,11 +11,9 @@ from molmoact_ros.model.config import AdapterConfig, LlmConfig, MolmoActConfig, 
 from molmoact_ros.model.image_processor import ImageSettings
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.nano_tokenizer import VOCAB_SIZE, build_nano_tokenizer
+from molmoact_ros.model.presets import statistics
 
 STATISTICS_KEY = "molmoact_nano"
-_REACH = [0.01, 0.01, 0.01, 0.03, 0.03, 0.03, 1.0]
-"""Largest step of a row: metres, radians, gripper. Half of what the guards allow, since random
-weights use the whole range."""
 
 
 def nano_config() -> MolmoActConfig:
@@ -64,7 +61,7 @@ def nano_config() -> MolmoActConfig:
         layer_norm_eps=1e-6,
         max_position_embeddings=2048,
     )
-    return MolmoActConfig(vit, adapter, llm, VOCAB_SIZE + 2, {STATISTICS_KEY: _statistics()})
+    return MolmoActConfig(vit, adapter, llm, VOCAB_SIZE + 2, {STATISTICS_KEY: statistics()})
 
 
 def nano_settings() -> ImageSettings:
@@ -101,15 +98,3 @@ def save_random_nano(folder: Path, seed: int = 0) -> None:
     save_checkpoint(
         folder, random_nano(seed), build_nano_tokenizer(), nano_settings(), card, origin
     )
-
-
-def _statistics() -> dict[str, Any]:
-    return {
-        "action": {
-            "q01": [-value for value in _REACH],
-            "q99": list(_REACH),
-            "mask": [True] * 6 + [False],
-        },
-        "num_transitions": 0,
-        "num_trajectories": 0,
-    }

@@ -33,15 +33,7 @@ touch towards towel turn two under up upright white with wipe yellow your
 
 def build_nano_tokenizer() -> MolmoActTokenizer:
     """Train the vocabulary (well under a second); the same every time."""
-    trained = Tokenizer(models.BPE())
-    trained.pre_tokenizer = _pieces(_PIECES)
-    trainer = trainers.BpeTrainer(
-        vocab_size=_BPE_SIZE,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    trained.train_from_iterator(_corpus(), trainer)
-    learned = json.loads(trained.to_str())["model"]
+    learned = json.loads(learn_pieces().to_str())["model"]
     vocabulary: dict[str, int] = learned["vocab"]
     for symbol in SYMBOLS:
         vocabulary[spelling(symbol.encode())] = len(vocabulary)
@@ -54,6 +46,19 @@ def build_nano_tokenizer() -> MolmoActTokenizer:
     tokenizer.add_special_tokens([AddedToken(EOS, normalized=False, special=True)])
     add_molmoact_tokens(tokenizer, VOCAB_SIZE)
     return MolmoActTokenizer(tokenizer, VOCAB_SIZE, "nano tokenizer")
+
+
+def learn_pieces() -> Tokenizer:
+    """Byte-level BPE of the project's own sentences, without special tokens."""
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = _pieces(_PIECES)
+    trainer = trainers.BpeTrainer(
+        vocab_size=_BPE_SIZE,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    trained.train_from_iterator(_corpus(), trainer)
+    return trained
 
 
 def _pieces(pattern: str) -> pre_tokenizers.PreTokenizer:
