@@ -1,7 +1,8 @@
 """The policy node: images and an instruction in; reasoning, status and chunks out.
 
-It never moves anything itself: in AUTO it hands chunks to the commander, in SHADOW it only
-publishes what it thinks. A refused answer or an error sends an empty chunk, which is HOLD.
+It never moves anything itself: in AUTO it hands chunks to the commander, in REVIEW only those a
+person approved, in SHADOW it only publishes what it thinks. A refused answer, an error or a path
+drawn in between sends an empty chunk, which is HOLD.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import uuid
 import numpy as np
 from builtin_interfaces.msg import Time
 from molmoact_msgs.action import ExecuteInstruction
-from molmoact_msgs.msg import ChunkCommand, PolicyStatus, Reasoning
+from molmoact_msgs.msg import ChunkCommand, PolicyStatus, Reasoning, VisualTrace
 from molmoact_msgs.srv import StartInstruction
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -23,6 +24,7 @@ from std_srvs.srv import Trigger
 from molmoact_ros.geometry import Floats
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.inputs import ObservationInputs
+from molmoact_ros.nodes.policy_operator import OperatorServices
 from molmoact_ros.nodes.runtime import (
     COMMAND_QOS,
     ERROR,
@@ -37,11 +39,17 @@ from molmoact_ros.policy.base import Observation, PolicyError
 from molmoact_ros.policy.factory import PolicySpec, make_policy
 from molmoact_ros.policy.goal import GoalLoop, GoalResult, GoalSettings, Outcome
 from molmoact_ros.policy.observations import ObservationBuffer
+from molmoact_ros.policy.operator_desk import OperatorDesk
 from molmoact_ros.reasoning.prompts import BadInstruction, check_instruction
+from molmoact_ros.reasoning.sketch import BadSketch, Sketch
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 SLOTS = ("external", "wrist")
-MODES = {"auto": ExecuteInstruction.Goal.AUTO, "shadow": ExecuteInstruction.Goal.SHADOW}
+MODES = {
+    "auto": ExecuteInstruction.Goal.AUTO,
+    "review": ExecuteInstruction.Goal.REVIEW,
+    "shadow": ExecuteInstruction.Goal.SHADOW,
+}
 NO_ROWS = np.zeros((0, 7))
 
 
@@ -55,6 +63,7 @@ class Run:
         self.max_duration = max_duration
         self.canceled = threading.Event()
         self.preempted = False
+        self.sketch: Sketch | None = None
         self.handle: ServerGoalHandle | None = None
         self.result: Future | None = None
         self.thread: threading.Thread | None = None
@@ -68,7 +77,7 @@ class PolicyNode(ManagedNode):
         declare("checkpoint", "", "folder of a MolmoAct checkpoint; empty: small random weights")
         declare("unnorm_key", "", "statistics key; empty: the checkpoint's only one")
         declare("seed", 0, "seed of the random weights", (0, 2**31 - 1))
-        declare("mode", "auto", "auto or shadow, for goals started without one")
+        declare("mode", "auto", "auto, review or shadow, for goals started without one")
         declare("instruction", "", "start with this instruction; empty: wait for a goal")
         declare("images", 2, "cameras the policy sees, external first", (1, 2))
         declare("period", 1.0 / 15.0, "seconds a row of a chunk", (0.01, 1.0))
@@ -81,6 +90,7 @@ class PolicyNode(ManagedNode):
         self._run: Run | None = None
         self._status = PolicyStatus(detail="starting")
         self._loop: GoalLoop | None = None
+        self._planned = 0
 
     def setup(self) -> None:
         if self.value("mode") not in MODES:
@@ -110,7 +120,8 @@ class PolicyNode(ManagedNode):
             sensor_timeout=float(self.value("sensor_timeout")),
             finish_after_rest=float(self.value("finish_after_rest")),
         )
-        self._loop = GoalLoop(self._policy, self._buffer, self, settings, self.now)
+        self._desk = OperatorDesk(self.now)
+        self._loop = GoalLoop(self._policy, self._buffer, self, settings, self.now, self._desk)
         self._reasoning = self.create_publisher(Reasoning, "~/reasoning", LATCHED_QOS)
         self._chunks = self.create_publisher(ChunkCommand, "~/chunk", COMMAND_QOS)
         self._status_pub = self.create_publisher(PolicyStatus, "~/status", LATCHED_QOS)
@@ -122,6 +133,9 @@ class PolicyNode(ManagedNode):
             execute_callback=self._execute,
             goal_callback=self._accept,
             cancel_callback=self._accept_cancel,
+        )
+        self._operator = OperatorServices(
+            self, self._desk, self._buffer, self._steer, self._steering_changed
         )
         self.create_service(StartInstruction, "~/start", self._start_service)
         self.create_service(Trigger, "~/cancel", self._cancel_service)
@@ -149,6 +163,11 @@ class PolicyNode(ManagedNode):
 
     def _accept(self, goal: ExecuteInstruction.Goal) -> GoalResponse:
         problem = self._problem_with(goal.instruction, goal.mode)
+        try:
+            if goal.trace.points:
+                self._operator.sketch_from(goal.trace, until_cleared=True)
+        except BadSketch as bad:
+            problem = problem or str(bad)
         if problem:
             self.get_logger().error(f"goal refused: {problem}")
             self._say(PolicyStatus.IDLE, problem)
@@ -165,6 +184,8 @@ class PolicyNode(ManagedNode):
         goal = handle.request
         new = Run(goal.instruction, goal.mode, convert.seconds(goal.max_duration))
         new.handle, new.result = handle, Future(executor=self.executor)
+        if goal.trace.points:
+            new.sketch = self._operator.sketch_from(goal.trace, until_cleared=True)
         self._begin(new)
         result: ExecuteInstruction.Result = await new.result
         if handle.is_cancel_requested:
@@ -196,7 +217,7 @@ class PolicyNode(ManagedNode):
         if not self.active:
             return "the policy node is not active: activate it first"
         if mode not in MODES.values():
-            return "REVIEW mode is not available yet: use AUTO or SHADOW"
+            return f"mode {mode}: 0 auto, 1 review or 2 shadow"
         try:
             check_instruction(instruction)
         except BadInstruction as bad:
@@ -207,6 +228,8 @@ class PolicyNode(ManagedNode):
         self._stop_run(preempted=True)
         with self._lock:
             self._run = new
+            if new.sketch is not None:
+                self._desk.steer(new.sketch, preempt=False)
             new.thread = threading.Thread(target=self._work, args=(new,), daemon=True)
             new.thread.start()
 
@@ -223,7 +246,10 @@ class PolicyNode(ManagedNode):
 
     def _work(self, current: Run) -> None:
         assert self._loop is not None
-        outcome = self._loop.run(current.instruction, current.canceled, current.max_duration)
+        review = current.mode == ExecuteInstruction.Goal.REVIEW
+        outcome = self._loop.run(
+            current.instruction, current.canceled, current.max_duration, review
+        )
         self._end_goal(current)
         with self._lock:
             if self._run is current:
@@ -234,6 +260,19 @@ class PolicyNode(ManagedNode):
         self._say(PolicyStatus.FAULT if failed else PolicyStatus.IDLE, outcome.message)
         if current.result is not None:
             current.result.set_result(_result(outcome, current.preempted))
+
+    # The operator
+
+    def _steer(self, sketch: Sketch, preempt: bool) -> None:
+        with self._lock:
+            self._desk.steer(sketch, preempt)
+            if preempt and self._run is not None:
+                now = self.get_clock().now().to_msg()
+                self._send_chunk(self._run, NO_ROWS, now, self._status.chunk_id)
+
+    def _steering_changed(self) -> None:
+        status = self._status
+        self._say(status.phase, status.detail)
 
     # Sink of the goal loop: called from its thread.
 
@@ -246,15 +285,30 @@ class PolicyNode(ManagedNode):
         self._status.observation_age = float(self.now() - observation.stamp)
         self._say(PolicyStatus.THINKING, "thinking")
 
+    def on_plan(self, chunk_id: int, observation: Observation, thought: Thought) -> None:
+        self._planned = chunk_id
+        self._publish_thought(chunk_id, observation, thought)
+        words = "a plan waits: approve it, think again or reject it"
+        self._say(PolicyStatus.AWAITING_APPROVAL, words, chunk_id)
+
     def on_thought(self, chunk_id: int, observation: Observation, thought: Thought) -> None:
         with self._lock:
             current = self._run
-            if current is None or current.canceled.is_set():
+            if current is None or current.canceled.is_set() or self._desk.interrupted():
                 return
-            header = self._header(observation)
             shadow = current.mode == ExecuteInstruction.Goal.SHADOW
             if not shadow:
-                self._send_chunk(current, thought.actions, header.stamp, chunk_id)
+                stamp = self._header(observation).stamp
+                self._send_chunk(current, thought.actions, stamp, chunk_id)
+        if chunk_id != self._planned:
+            self._publish_thought(chunk_id, observation, thought)
+        detail = "following your path" if thought.steered else "following the plan"
+        if shadow:
+            detail = "shadow: thinking and drawing, the arm holds"
+        self._say(PolicyStatus.EXECUTING, detail, chunk_id)
+
+    def _publish_thought(self, chunk_id: int, observation: Observation, thought: Thought) -> None:
+        header = self._header(observation)
         message = convert.reasoning_message(
             chunk_id,
             observation,
@@ -264,12 +318,22 @@ class PolicyNode(ManagedNode):
             period=self._period,
             frame=self._base,
         )
+        if observation.steering is not None:
+            # What was drawn on the picture; the model itself answers with actions only.
+            message.steered = True
+            height, width = observation.images[0].shape[:2]
+            message.trace = convert.trace_message(
+                observation.steering.tolist(),
+                header,
+                source=VisualTrace.SOURCE_HUMAN,
+                image_width=width,
+                image_height=height,
+            )
         self._reasoning.publish(message)
         self._status.rows = len(thought.actions)
         self._status.inference_time = sum(s for _, s in convert.stages(thought))
-        detail = "shadow: thinking and drawing, the arm holds" if shadow else "following the plan"
-        self._say(PolicyStatus.EXECUTING, detail, chunk_id)
-        if current.handle is not None:
+        current = self._run
+        if current is not None and current.handle is not None:
             feedback = ExecuteInstruction.Feedback(status=self._status, trace=message.trace)
             current.handle.publish_feedback(feedback)
 
@@ -318,6 +382,7 @@ class PolicyNode(ManagedNode):
             status.phase, status.detail = phase, detail
             status.instruction = self._run.instruction if self._run else ""
             status.mode = self._run.mode if self._run else MODES[str(self.value("mode"))]
+            status.steering_active = self._desk.sketch is not None
             if chunk_id is not None:
                 status.chunk_id = chunk_id
             self._status_pub.publish(status)

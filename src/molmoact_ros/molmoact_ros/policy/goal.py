@@ -1,7 +1,8 @@
 """One goal, from instruction to result: observe, think, hand on, think again in time.
 
 The loop owns the policy object and runs in one thread. It never moves anything: thoughts go
-to a sink, and an error of any kind ends in the sink's ``on_hold``.
+to a sink, and an error of any kind ends in words and HOLD. A person may draw a path or be asked
+before each chunk, see ``operator_desk``.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from molmoact_ros.control.guards import Limits
 from molmoact_ros.policy.base import Observation, Policy, PolicyError
 from molmoact_ros.policy.observations import NotReady, ObservationBuffer
+from molmoact_ros.policy.operator_desk import Decision, OperatorDesk
+from molmoact_ros.policy.pace import GoalSettings as GoalSettings
+from molmoact_ros.policy.pace import Pace
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.005
-SETTLE_S = 0.25
-"""Seconds the arm's controller needs to come to rest after the last row."""
 STILL_MOTION = 2e-3
 """Metres (or radians) that all rows of a chunk together may move and still count as rest."""
 
@@ -41,26 +42,6 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True)
-class GoalSettings:
-    """period: seconds a row. rethink_after_rows: think again when that row is reached.
-
-    sensor_timeout: seconds without an observation before the goal ends.
-    max_refusals: refused answers in a row before the goal ends.
-    finish_after_rest: seconds of chunks without motion that mean "done"; 0 never.
-    oldest_image: seconds from image to thought up to which the arm may move meanwhile. A slower
-    policy looks again after its chunk has ended: the commander refuses a thought about an arm
-    that has long been elsewhere.
-    """
-
-    period: float = 1.0 / 15.0
-    rethink_after_rows: int = 4
-    sensor_timeout: float = 10.0
-    max_refusals: int = 5
-    finish_after_rest: float = 3.0
-    oldest_image: float = Limits().observation_age_s
-
-
-@dataclass(frozen=True)
 class GoalResult:
     outcome: Outcome
     message: str
@@ -73,6 +54,10 @@ class Sink(Protocol):
 
     def on_waiting(self, detail: str) -> None: ...
     def on_thinking(self, observation: Observation) -> None: ...
+    def on_plan(self, chunk_id: int, observation: Observation, thought: Thought) -> None:
+        """A thought that waits for approval; ``on_thought`` follows when it is given."""
+        ...
+
     def on_thought(self, chunk_id: int, observation: Observation, thought: Thought) -> None: ...
     def on_refused(
         self, chunk_id: int, observation: Observation, refusal: ThoughtRefused
@@ -89,7 +74,9 @@ class GoalLoop:
         sink: Sink,
         settings: GoalSettings,
         now: Callable[[], float] = time.time,
+        desk: OperatorDesk | None = None,
     ) -> None:
+        self._desk = desk or OperatorDesk(now)
         self._policy = policy
         self._buffer = buffer
         self._sink = sink
@@ -98,9 +85,25 @@ class GoalLoop:
         self._chunk_id = 0
 
     def run(
-        self, instruction: str, canceled: threading.Event, max_duration: float = 0.0
+        self,
+        instruction: str,
+        canceled: threading.Event,
+        max_duration: float = 0.0,
+        review: bool = False,
     ) -> GoalResult:
-        """Think until canceled, finished, out of time (seconds; 0: no limit) or failed."""
+        """Think until canceled, finished, out of time (seconds; 0: no limit) or failed.
+
+        review: a person approves every chunk before it is handed on.
+        """
+        self._desk.begin()
+        try:
+            return self._run(instruction, canceled, max_duration, review)
+        finally:
+            self._desk.end()
+
+    def _run(
+        self, instruction: str, canceled: threading.Event, max_duration: float, review: bool
+    ) -> GoalResult:
         start = self._now()
         chunks = 0
 
@@ -111,11 +114,19 @@ class GoalLoop:
             self._policy.reset(instruction)
         except PolicyError as error:
             return result(Outcome.POLICY_ERROR, str(error))
-        pace = _Pace(self._settings)
+        pace = Pace(self._settings)
         last_stamp, refusals, rest_since = 0.0, 0, 0.0
         gripper: float | None = None
         sensors_ok = start
+
+        def useless() -> bool:
+            return canceled.is_set() or self._desk.interrupted()
+
         while True:
+            if self._desk.interrupted():
+                # What was thought before the path was drawn is of no use, nor is its image.
+                pace.interrupted(self._desk.take_interrupt())
+                last_stamp = max(last_stamp, pace.look_after)
             now = self._now()
             if canceled.is_set():
                 return result(Outcome.CANCELED, "canceled; the arm holds")
@@ -135,11 +146,14 @@ class GoalLoop:
                 continue
             sensors_ok, last_stamp = now, observation.stamp
             self._chunk_id += 1
+            sketch = self._desk.sketch
+            if sketch is not None:
+                observation = replace(observation, steering=sketch.points)
             self._sink.on_thinking(observation)
             try:
-                thought = self._policy.think(observation, canceled.is_set)
+                thought = self._policy.think(observation, useless)
             except ThoughtRefused as refusal:
-                if canceled.is_set():
+                if useless():
                     continue
                 refusals += 1
                 self._sink.on_refused(self._chunk_id, observation, refusal)
@@ -158,15 +172,29 @@ class GoalLoop:
                     Outcome.POLICY_ERROR,
                     f"the policy failed with {type(error).__name__}: {error}; see the log",
                 )
-            if canceled.is_set():
-                continue  # a thought that outlived its goal is thrown away
+            if useless():
+                continue  # a thought that outlived its goal or was drawn over is thrown away
             refusals = 0
+            # The end of a drawn path is no end of the task: the person may draw or clear.
+            resting = sketch is None and _is_rest(thought, gripper)
+            asked = review and not (resting and gripper is not None)
+            if asked:
+                self._sink.on_plan(self._chunk_id, observation, thought)
+                decision = self._desk.ask(self._chunk_id, canceled.is_set)
+                if decision is Decision.REJECT:
+                    return result(Outcome.CANCELED, "rejected by the operator; the arm holds")
+                if decision is not Decision.APPROVE:
+                    last_stamp = max(last_stamp, self._now())
+                    continue
             chunks += 1
+            if sketch is not None:
+                self._desk.used(sketch)
             self._sink.on_thought(self._chunk_id, observation, thought)
             done = self._now()
             pace.accepted(observation.stamp, done, len(thought.actions))
+            if asked or (sketch is not None and not sketch.until_cleared):
+                pace.run_whole(settle=asked)
             last_stamp = max(last_stamp, pace.look_after)
-            resting = _is_rest(thought, gripper)
             gripper = float(thought.actions[-1, -1])
             if not resting:
                 rest_since = 0.0
@@ -175,30 +203,6 @@ class GoalLoop:
             limit = self._settings.finish_after_rest
             if limit and rest_since and done - rest_since > limit:
                 return result(Outcome.FINISHED, "the policy asks for no more motion")
-
-
-class _Pace:
-    """When to think again: as row k of the running chunk is reached; a slow policy: at its end.
-
-    look_after: images up to this time show an arm that still moves.
-    """
-
-    def __init__(self, settings: GoalSettings) -> None:
-        self._settings = settings
-        self._chunk_end = 0.0
-        self.think_at = 0.0
-        self.look_after = 0.0
-
-    def accepted(self, stamp: float, now: float, rows: int) -> None:
-        # Rows the arm executed between the image and now belong to the past; an arm that
-        # stood still meanwhile has executed none.
-        executed = max(0.0, min(self._chunk_end, now) - stamp)
-        begin = now - executed
-        period = self._settings.period
-        self._chunk_end = begin + rows * period
-        self.think_at = begin + min(self._settings.rethink_after_rows, rows) * period
-        if now - stamp > self._settings.oldest_image:
-            self.think_at = self.look_after = self._chunk_end + SETTLE_S
 
 
 def _is_rest(thought: Thought, gripper: float | None) -> bool:

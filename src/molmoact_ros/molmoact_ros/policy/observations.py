@@ -122,6 +122,12 @@ class ObservationBuffer:
             first = self._images.get(self._slots[0])
             return None if first is None else first.stamp
 
+    def image_size(self) -> tuple[int, int] | None:
+        """Pixels across and down of the newest first image, or None."""
+        with self._lock:
+            first = self._images.get(self._slots[0])
+            return None if first is None else (first.value.shape[1], first.value.shape[0])
+
     def build(self, now: float, instruction: str, *, newer_than: float = 0.0) -> Observation:
         """The newest observation. Raises NotReady with what is missing and what to check."""
         with self._lock:

@@ -21,6 +21,7 @@ from molmoact_ros.policy.scripted.instructions import goal_from_instruction
 from molmoact_ros.policy.scripted.perception import perceive
 from molmoact_ros.policy.scripted.rollout import Plan, roll
 from molmoact_ros.policy.scripted.scene_memory import SceneMemory
+from molmoact_ros.policy.scripted.sketch import SketchFollower
 from molmoact_ros.policy.scripted.statistics import GRIPPER_RAW, sim_statistics
 from molmoact_ros.policy.scripted.trace import trace_of_path
 from molmoact_ros.reasoning.actions import encode
@@ -53,6 +54,8 @@ class ScriptedPolicy:
         self._codec = codec
         self._statistics = statistics or sim_statistics()
         self._contract = AnswerContract(self._statistics, rows=rows)
+        self._steered = AnswerContract(self._statistics, rows=rows, steered=True)
+        self._follower = SketchFollower()
         self._memory = SceneMemory()
         self._goal: Goal | None = None
         self._instruction = ""
@@ -71,6 +74,7 @@ class ScriptedPolicy:
         self._goal = goal_from_instruction(instruction)
         self._instruction = instruction
         self._memory.reset()
+        self._follower.reset()
         self._waited = 0
 
     def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
@@ -86,16 +90,35 @@ class ScriptedPolicy:
             raise PolicyError(str(error)) from error
         estimate = self._memory.update(percept, hand, depth, camera)
         watch.lap("perceive")
+        if observation.steering is not None and len(observation.steering):
+            plan = self._follower.plan(observation.steering, camera, hand, self._contract.rows)
+            return self._finish(None, plan, camera, watch, canceled)
+        self._follower.reset()
         self._check(estimate, hand)
         plan = self._plan(estimate, hand)
+        return self._finish(depth, plan, camera, watch, canceled)
+
+    def _finish(
+        self,
+        depth: NDArray[np.float32] | None,
+        plan: Plan,
+        camera: Camera,
+        watch: _Stopwatch,
+        canceled: Callable[[], bool],
+    ) -> Thought:
+        """Write the plan as an answer and read it back; without depth: a steered answer."""
         watch.lap("plan")
         if canceled():
             raise ThoughtRefused("The goal was canceled while the policy was thinking.")
-        codes = self._encode(depth)
-        watch.lap("depth")
-        text = self._write(codes, plan, camera)
+        if depth is None:
+            bins = encode(self._statistics.normalise(plan.rows, GRIPPER_RAW))
+            text, contract = compose_answer(None, None, bins, "steering"), self._steered
+        else:
+            codes = self._encode(depth)
+            watch.lap("depth")
+            text, contract = self._write(codes, plan, camera), self._contract
         watch.lap("write")
-        thought = parse_answer(text, self._contract, watch.laps)
+        thought = parse_answer(text, contract, watch.laps)
         watch.lap("parse")
         thought.timings.update(watch.laps)
         return thought
