@@ -1,7 +1,7 @@
 """Runs the processes of a set-up on one machine, the way ``ros2 launch`` would.
 
 Each process gets a session of its own, a log file, and a line-by-line listener. Stopping is
-SIGINT, then SIGTERM, then SIGKILL, last started first; nothing is left behind.
+SIGTERM, then SIGKILL, last started first; nothing is left behind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-STOP_STAGES = ((signal.SIGINT, 5.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0))
+# Not SIGINT: a Python process that is still importing answers it with a traceback.
+STOP_STAGES = ((signal.SIGTERM, 8.0), (signal.SIGKILL, 3.0))
 """Signal and seconds to wait after it."""
 
 
