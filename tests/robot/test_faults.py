@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from molmoact_ros.robot.faults import Kind, RecoveryBudget, classify
+from molmoact_ros.robot.faults import Kind, RecoveryBudget, classify, named
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ def test_faults_fall_into_their_family(
 def test_three_recoveries_a_minute_and_no_more() -> None:
     """An arm that hits the same thing again and again must stay where it is."""
     budget = RecoveryBudget()
-    assert [budget.spend(t) for t in (0.0, 10.0, 20.0, 30.0, 59.9)] == [True] * 3 + [False] * 2
-    assert budget.spend(60.1)
+    spent = [budget.spend(t, Kind.REFLEX) for t in (0.0, 10.0, 20.0, 30.0, 59.9)]
+    assert spent == [True] * 3 + [False] * 2
+    assert budget.spend(60.1, Kind.COMMUNICATION)
     assert budget.total == 4
+    assert named(budget.counts) == {"collision reflex": 3, "lost connection": 1}

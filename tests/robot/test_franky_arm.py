@@ -16,15 +16,12 @@ pytest.importorskip("franky_sim", reason="needs franky-sim, see requirements/sim
 
 from molmoact_ros.control.command import Source
 from molmoact_ros.control.commander import Commander
+from molmoact_ros.control.kinematics import FLANGE_FROM_TCP
 from molmoact_ros.geometry import Pose
 from molmoact_ros.robot.base import Arm, ArmError
+from molmoact_ros.robot.config import HOME, FrankyConfig
 from molmoact_ros.robot.franky_arm import FrankyArm
-from molmoact_ros.robot.franky_link import (
-    FLANGE_FROM_TCP,
-    HOME,
-    FrankyConfig,
-    Tool,
-)
+from molmoact_ros.robot.franky_link import Tool
 from molmoact_ros.sim.control_channel import SimControl
 
 Eventually = Callable[..., None]
@@ -267,7 +264,7 @@ def test_a_crash_of_the_driver_brings_the_arm_to_rest(
 
 def test_nobody_there_is_said_and_tried_again(eventually: Eventually) -> None:
     """A wrong address must not hang the node."""
-    arm = FrankyArm(FrankyConfig(host="127.0.0.213"), use_gripper=False)
+    arm = FrankyArm(FrankyConfig(host="127.0.0.213", gripper=False))
     arm.start()
     eventually(lambda: "127.0.0.213" in arm.state().detail and "cable" in arm.state().detail)
     with pytest.raises(ArmError, match="cannot reach"):

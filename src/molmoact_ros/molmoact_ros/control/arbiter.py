@@ -19,7 +19,10 @@ SILENT_POLICY_S = 2.0
 class Situation:
     """Everything the decision needs; ages in seconds, errors in metres and radians.
 
+    measured_age: by stamp or by arrival, whichever is longer; negative: from the future.
     thought_age: since the last chunk of a goal that has not ended; None without such a goal.
+    may_run: the hold-to-run button is pressed, or none is required.
+    partner: why the other arm of a pair holds; "" when it moves or there is none.
     """
 
     selected: Source
@@ -32,6 +35,8 @@ class Situation:
     teleop_age: float | None
     chunk_running: bool
     thought_age: float | None = None
+    may_run: bool = True
+    partner: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,13 @@ def decide(now: Situation, limits: Limits) -> Decision:
         # A stopped arm may be guided or sent home: the reference goes along with it.
         lost = far or not now.arm_ready
         return Decision(Source.HOLD, f"stopped: {now.stop_reason}; reset to go on", lost)
+    if now.measured_age < -limits.clock_skew_s:
+        return Decision(
+            Source.HOLD,
+            f"holding: the measured pose is {-now.measured_age:.1f} s in the future; synchronise "
+            "the clocks of the arm's computer and this one (chrony)",
+            lost=True,
+        )
     if now.measured_age > limits.measured_age_s:
         return Decision(
             Source.HOLD,
@@ -67,18 +79,23 @@ def decide(now: Situation, limits: Limits) -> Decision:
         detail = now.arm_detail or "it does not say why; look at its status"
         return Decision(Source.HOLD, f"holding: the arm is not ready: {detail}", lost=True)
     if far:
+        remedy = now.arm_detail or "look for an obstacle in its way or an arm that is not armed"
         return Decision(
             Source.HOLD,
             f"holding: the arm is {now.tracking_m * 100:.1f} cm / {now.tracking_rad:.2f} rad away "
-            "from its command; look for an obstacle in its way or an arm that is not armed",
+            f"from its command; {remedy}",
             lost=True,
         )
+    if now.partner:
+        return Decision(Source.HOLD, f"holding: {now.partner}")
     if now.selected is Source.HOLD:
         return Decision(Source.HOLD, "holding: select POLICY or TELEOP to move")
     if now.teleop_age is not None and now.teleop_age <= limits.command_age_hold_s:
         return Decision(Source.TELEOP, "")
     if now.selected is Source.TELEOP:
         return Decision(Source.HOLD, "holding: waiting for the teleoperation device")
+    if not now.may_run:
+        return Decision(Source.HOLD, "holding: keep the hold-to-run button pressed")
     if now.chunk_running:
         return Decision(Source.POLICY, "")
     if now.thought_age is not None and now.thought_age > SILENT_POLICY_S:

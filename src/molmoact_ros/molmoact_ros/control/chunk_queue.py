@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molmoact_ros.control.guards import CHUNK_COLUMNS, Limits, Refused
+from molmoact_ros.control.guards import CHUNK_COLUMNS
+from molmoact_ros.control.limits import Limits, Refused
 from molmoact_ros.geometry import Floats
 
 _HISTORY_S = 5.0
@@ -108,7 +109,8 @@ class ChunkQueue:
     def clear(self, now: float) -> None:
         """Drop everything, the row in progress included."""
         self._pending.clear()
-        if self._busy and self._busy[-1][1] > now:
+        # A loop: after the clock was set back even old rows seem to lie in the future.
+        while self._busy and self._busy[-1][1] > now:
             begin, _ = self._busy.pop()
             if begin < now:
                 self._busy.append((begin, now))

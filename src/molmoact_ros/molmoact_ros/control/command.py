@@ -32,6 +32,7 @@ class Command:
     command_age: seconds since the input being executed was produced; 0 while nobody moves it.
     tracking_error: metres between commanded and measured position.
     chunk_row: number of the running row in its chunk, -1 when none runs.
+    blocked: the arm itself cannot follow (no state, not ready, too far from its command).
     """
 
     pose: Pose | None
@@ -44,3 +45,4 @@ class Command:
     command_age: float
     tracking_error: float
     chunk_row: int = -1
+    blocked: bool = False

@@ -13,10 +13,12 @@ from molmoact_msgs.msg import ArmStatus
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64, Header
+from std_msgs.msg import Bool, Float64, Header
 from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.arm_parameters import arm_config_from, declare_arm
+from molmoact_ros.nodes.limit_parameters import declare_limits, limits_from
 from molmoact_ros.nodes.runtime import (
     COMMAND_QOS,
     ERROR,
@@ -31,8 +33,6 @@ from molmoact_ros.nodes.runtime import (
 from molmoact_ros.robot.base import Arm, ArmError, ArmState
 from molmoact_ros.robot.factory import make_arm
 
-JOINTS = [f"fr3_joint{i}" for i in range(1, 8)]
-FINGERS = ["fr3_finger_joint1", "fr3_finger_joint2"]
 STATUS_PERIOD_S = 0.1
 
 TriggerCallback = Callable[[Trigger.Request, Trigger.Response], Awaitable[Trigger.Response]]
@@ -42,20 +42,23 @@ class FrankaNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("franka")
         declare = self.declare
-        declare("host", "172.16.0.2", "address of the robot's control box (or of the simulator)")
+        declare_arm(self)
+        declare_limits(self)
         declare("arm", "franky", "franky (a real or simulated robot) or fake (kinematics only)")
-        declare("realtime", "enforce", "enforce (real-time kernel) or ignore")
-        declare("rate_hz", 100.0, "state messages a second", (10.0, 500.0))
+        declare("rate_hz", 120.0, "looks for a new state a second", (10.0, 500.0))
         declare("base_frame", "fr3_link0", "frame of all poses")
+        declare("joint_prefix", "fr3", "joints are <prefix>_joint1 .. 7, as in the robot model")
         declare("arm_at_start", False, "follow targets as soon as connected (simulation)")
         self._arm: Arm | None = None
 
     def setup(self) -> None:
         self._base = str(self.value("base_frame"))
+        prefix = str(self.value("joint_prefix"))
+        self._fingers_names = [f"{prefix}_finger_joint{i}" for i in (1, 2)]
+        self._joint_names = [f"{prefix}_joint{i}" for i in range(1, 8)] + self._fingers_names
+        config, limits = arm_config_from(self), limits_from(self)
         try:
-            self._arm = make_arm(
-                str(self.value("arm")), str(self.value("host")), str(self.value("realtime"))
-            )
+            self._arm = make_arm(str(self.value("arm")), config, limits, self.now)
         except (ArmError, ValueError) as error:
             raise SetupError(str(error)) from error
         publish = self.create_publisher
@@ -66,15 +69,17 @@ class FrankaNode(ManagedNode):
         self._status = publish(ArmStatus, "~/status", LATCHED_QOS)
         self._twist: TwistStamped | None = None
         self._last_stamp = self._last_status = 0.0
-        self._told = ""
+        self._told = self._rivals = ""
+        self._holding = publish(Bool, "gripper/holding", LATCHED_QOS)
+        self._held: bool | None = None
         self._arm_at_start = bool(self.value("arm_at_start"))
         subscribe = self.create_subscription
         subscribe(TwistStamped, "target_twist", self._target_twist, COMMAND_QOS)
-        subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
+        self._targets = subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
         subscribe(Float64, "gripper_command", self._gripper, COMMAND_QOS)
         # A group of their own: answers take seconds, and the state must be published meanwhile.
         slow = ReentrantCallbackGroup()
-        for name in ("arm", "disarm", "stop", "recover", "home"):
+        for name in ("arm", "disarm", "stop", "recover", "home", "retreat"):
             ask = self._trigger(getattr(self._arm, name))
             self.create_service(Trigger, f"~/{name}", ask, callback_group=slow)
         self._timer = self.create_timer(1.0 / float(self.value("rate_hz")), self._tick)
@@ -101,8 +106,15 @@ class FrankaNode(ManagedNode):
         level = ERROR if state.errors or not state.connected else OK if state.ready else WARN
         return (
             level,
-            state.detail or state.mode,
-            {"success_rate": f"{state.success_rate:.2f}", "recoveries": state.recoveries},
+            self._rivals or state.detail or state.mode,
+            {
+                "success_rate": f"{state.success_rate:.2f}",
+                "recoveries": state.recoveries,
+                **{f"recovered from {kind}": n for kind, n in state.recovered.items()},
+                **{f"faults, {kind}": n for kind, n in state.faults.items()},
+                "dexterity": f"{state.dexterity:.3f}" if state.connected else "unknown",
+                "gripper holds something": state.gripper_holding,
+            },
         )
 
     def _target_twist(self, message: TwistStamped) -> None:
@@ -116,6 +128,9 @@ class FrankaNode(ManagedNode):
                 f"target_pose in frame '{message.header.frame_id}' ignored: expected '{self._base}'"
             )
             return
+        if self._rivals:
+            self._complain(self._rivals)
+            return
         # The twist of the same tick was published with the same stamp; an older one is no use.
         twist = None
         if self._twist is not None and self._twist.header.stamp == message.header.stamp:
@@ -126,8 +141,12 @@ class FrankaNode(ManagedNode):
         self._told = refused
 
     def _gripper(self, message: Float64) -> None:
-        if self._arm is not None and self.active and 0.0 <= message.data <= 1.0:
+        if self._arm is None or not self.active:
+            return
+        if 0.0 <= message.data <= 1.0:
             self._arm.set_gripper(message.data)
+        else:
+            self._complain(f"gripper_command {message.data} ignored: send 0 (closed) .. 1 (open)")
 
     def _tick(self) -> None:
         assert self._arm is not None
@@ -141,7 +160,17 @@ class FrankaNode(ManagedNode):
         now = self.now()
         if now - self._last_status >= STATUS_PERIOD_S:
             self._last_status = now
+            self._rivals = self._find_rivals()
             self._publish_status(state, now)
+
+    def _find_rivals(self) -> str:
+        """Two commanders would pull the arm to and fro: then neither is followed."""
+        topic = self._targets.topic_name
+        if self.count_publishers(topic) < 2:
+            return ""
+        senders = self.get_publishers_info_by_topic(topic)
+        names = ", ".join(sorted(f"{i.node_namespace.rstrip('/')}/{i.node_name}" for i in senders))
+        return f"{topic} has {len(senders)} publishers ({names}) and is ignored; keep one of them"
 
     def _publish_state(self, state: ArmState) -> None:
         header = Header(stamp=convert.to_time(state.stamp), frame_id=self._base)
@@ -150,14 +179,19 @@ class FrankaNode(ManagedNode):
         self._joints.publish(
             JointState(
                 header=header,
-                name=JOINTS + FINGERS,
+                name=self._joint_names,
                 position=[*map(float, state.q), half, half],
                 velocity=[*map(float, state.dq), 0.0, 0.0],
             )
         )
-        self._fingers.publish(JointState(header=header, name=FINGERS, position=[half, half]))
+        self._fingers.publish(
+            JointState(header=header, name=self._fingers_names, position=[half, half])
+        )
         wrench = WrenchStamped(header=header)
         force, torque = wrench.wrench.force, wrench.wrench.torque
+        if state.gripper_holding is not self._held:
+            self._held = state.gripper_holding
+            self._holding.publish(Bool(data=self._held))
         force.x, force.y, force.z, torque.x, torque.y, torque.z = map(float, state.wrench)
         self._wrench.publish(wrench)
 
@@ -166,10 +200,10 @@ class FrankaNode(ManagedNode):
             ArmStatus(
                 header=Header(stamp=convert.to_time(now), frame_id=self._base),
                 connected=state.connected,
-                armed=state.armed and state.ready,
+                armed=state.armed and state.ready and not self._rivals,
                 mode=state.mode,
                 errors=list(state.errors),
-                detail=state.detail,
+                detail=self._rivals or state.detail,
                 success_rate=float(state.success_rate),
                 recoveries=state.recoveries,
                 gripper_width=float(state.gripper_width),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from molmoact_ros.control.kinematics import dexterity
 from molmoact_ros.geometry import Floats, Pose
 
 
@@ -23,10 +25,12 @@ class ArmState:
     q, dq: joint positions and velocities [7], rad and rad/s.
     ee: fr3_hand_tcp in fr3_link0. wrench: external force and torque [6] in the base frame, N, Nm.
     gripper_width: metres between the fingers. gripper_moving: a gripper command is being done.
-    mode: disconnected, idle, tracking, holding, homing, stopping, fault or user_stopped.
+    gripper_holding: the last grasp ended with something between the fingers.
+    mode: disconnected, idle, tracking, holding, homing, retreating, stopping, fault, user_stopped.
     errors: the robot's own error names. detail: words for a person, what to do; "" when well.
     success_rate: fraction of the last 100 control commands that arrived in time, 0..1.
-    recoveries: automatic recoveries since the start.
+    recoveries: automatic recoveries since the start; recovered: the same by family of fault.
+    faults: faults since the start by family.
     ready: follows references (connected, armed, no fault).
     """
 
@@ -38,12 +42,20 @@ class ArmState:
     detail: str = ""
     success_rate: float = 0.0
     recoveries: int = 0
+    recovered: Mapping[str, int] = field(default_factory=dict)
+    faults: Mapping[str, int] = field(default_factory=dict)
     q: Floats = field(default_factory=lambda: np.zeros(7))
     dq: Floats = field(default_factory=lambda: np.zeros(7))
     ee: Pose = field(default_factory=lambda: Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])))
     wrench: Floats = field(default_factory=lambda: np.zeros(6))
     gripper_width: float = 0.0
     gripper_moving: bool = False
+    gripper_holding: bool = False
+
+    @property
+    def dexterity(self) -> float:
+        """Smallest singular value of the tool's Jacobian, SI units; near 0 is near singular."""
+        return dexterity(self.q)
 
     @property
     def ready(self) -> bool:
@@ -99,6 +111,10 @@ class Arm(Protocol):
 
     def home(self) -> Future[str]:
         """Move the joints slowly to the home position; needs no ``arm``."""
+        ...
+
+    def retreat(self) -> Future[str]:
+        """Move the tool slowly straight up, away from what it touched; needs no ``arm``."""
         ...
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from molmoact_ros.control.guards import Limits, Refused
+from molmoact_ros.control.limits import Limits, Refused
 from molmoact_ros.geometry import Floats, Pose
 from molmoact_ros.robot.base import ArmError, ArmState
 from molmoact_ros.robot.gripper import OPEN_WIDTH_M, SPEED_M_S, GripperDecider
@@ -20,6 +20,7 @@ from molmoact_ros.robot.reference import ReferenceTrack, check_reference
 
 HOME_POSE = Pose(np.array([0.45, 0.0, 0.30]), np.array([1.0, 0.0, 0.0, 0.0]))
 HOME_JOINTS = np.array([0.0, -0.5, 0.0, -2.3, 0.0, 1.85, 0.785])
+RETREAT_M = 0.05
 
 
 class FakeArm:
@@ -101,6 +102,12 @@ class FakeArm:
         if self._connected and not self._fault:
             self._armed, self._pose = False, HOME_POSE
         return self._answer("the arm is at home")
+
+    def retreat(self) -> Future[str]:
+        if self._connected and not self._fault:
+            up = self._pose.position + np.array([0.0, 0.0, RETREAT_M])
+            self._armed, self._pose = False, Pose(up, self._pose.quaternion)
+        return self._answer("the arm has retreated")
 
     def _answer(self, text: str) -> Future[str]:
         if not self._connected:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -95,19 +95,33 @@ def _is_network(low: str) -> bool:
 
 class RecoveryBudget:
     """At most ``count`` automatic recoveries within ``window_s``: an arm that keeps hitting
-    something is not helped by trying again. Times are seconds of the caller's clock."""
+    something is not helped by trying again. Times are seconds of the caller's clock.
+
+    ``counts`` are the recoveries, ``faults`` all faults since the start, by family.
+    """
 
     def __init__(self, count: int = 3, window_s: float = 60.0) -> None:
         self._count, self._window_s = count, window_s
         self._spent: deque[float] = deque()
-        self.total = 0
+        self.counts: Counter[Kind] = Counter()
+        self.faults: Counter[Kind] = Counter()
 
-    def spend(self, now: float) -> bool:
+    @property
+    def total(self) -> int:
+        """Automatic recoveries since the start."""
+        return self.counts.total()
+
+    def spend(self, now: float, kind: Kind) -> bool:
         """Use one recovery; False when none is left at ``now``."""
         while self._spent and self._spent[0] <= now - self._window_s:
             self._spent.popleft()
         if len(self._spent) >= self._count:
             return False
         self._spent.append(now)
-        self.total += 1
+        self.counts[kind] += 1
         return True
+
+
+def named(counts: Mapping[Kind, int]) -> dict[str, int]:
+    """Counters by the families' names, for messages."""
+    return {kind.value: number for kind, number in counts.items()}

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 
-from molmoact_ros.control.guards import Limits, Refused
+from molmoact_ros.control.limits import Limits, Refused
+from molmoact_ros.control.margins import check_margins
 from molmoact_ros.geometry import Floats, Pose
 from molmoact_ros.robot import franky_link as link
-from molmoact_ros.robot.base import ArmState, refuse
+from molmoact_ros.robot.base import ArmError, ArmState, refuse
+from molmoact_ros.robot.config import FrankyConfig
 from molmoact_ros.robot.faults import RecoveryBudget, classify
 from molmoact_ros.robot.gripper import GripperReading, GripperThread
 from molmoact_ros.robot.reference import ReferenceTrack, check_reference
@@ -35,12 +37,11 @@ class FrankyArm:
 
     def __init__(
         self,
-        config: link.FrankyConfig,
+        config: FrankyConfig,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
-        use_gripper: bool = True,
     ) -> None:
-        self._config, self._clock = config, clock
+        self._config, self._clock, self._margins = config, clock, config.margins
         base = limits or Limits()
         # A little above the commander's speed: this guard is for streams that had none.
         self._limits = replace(
@@ -49,7 +50,7 @@ class FrankyArm:
             speed_rad_s=base.speed_rad_s * SPEED_MARGIN,
         )
         self._track = ReferenceTrack(self._limits)
-        self._budget = RecoveryBudget()
+        self._budget = RecoveryBudget(config.recoveries_per_minute)
         self._session: Session | None = None
         self._armed_before_loss = False
         self._next_try, self._tries = 0.0, 0
@@ -58,7 +59,7 @@ class FrankyArm:
         self._running = threading.Event()
         self._thread = threading.Thread(target=self._run, name="franky", daemon=True)
         self._gripper = (
-            GripperThread(lambda: link.gripper(config), link.ERRORS) if use_gripper else None
+            GripperThread(lambda: link.gripper(config), link.ERRORS) if config.gripper else None
         )
 
     def start(self) -> None:
@@ -81,17 +82,21 @@ class FrankyArm:
             state,
             gripper_width=hand.width,
             gripper_moving=hand.moving,
+            gripper_holding=hand.holding,
             detail=state.detail or hand.detail,
         )
 
     def set_reference(self, pose: Pose, twist: Floats | None = None) -> str:
-        state = self._state
+        state, now = self._state, time.monotonic()
         if not state.ready:
             return state.detail or f"the arm is {state.mode}; arm it first"
         try:
             checked = check_reference(pose.position, pose.quaternion, state.ee, self._limits)
-            self._track.put(checked, twist, time.monotonic())
+            previous = self._track.target or state.ee
+            check_margins(state.q, state.ee, previous, checked, self._margins)
+            self._track.put(checked, twist, now)
         except Refused as refusal:
+            self._track.refuse(str(refusal), now)
             return str(refusal)
         return ""
 
@@ -113,6 +118,9 @@ class FrankyArm:
 
     def home(self) -> Future[str]:
         return self._ask("home")
+
+    def retreat(self) -> Future[str]:
+        return self._ask("retreat")
 
     def _ask(self, what: str) -> Future[str]:
         future: Future[str] = Future()
@@ -177,6 +185,8 @@ class FrankyArm:
             self._session.drop("the connection to the robot was lost")
         self._session = None
         detail = f"cannot reach the robot at {self._config.host}: {classify(str(error)).detail}"
+        if isinstance(error, ArmError):
+            detail = str(error)
         if self._tries == 0:
             logger.warning(detail)
         self._next_try = now + BACK_OFF_S[min(self._tries, len(BACK_OFF_S) - 1)]

@@ -7,15 +7,17 @@ believes it drives a Panda, its impedance tracker has no watchdog, its errors ar
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import franky
 import numpy as np
 from numpy.typing import ArrayLike
 
+from molmoact_ros.control.kinematics import FLANGE_FROM_TCP
 from molmoact_ros.geometry import Floats, Pose
-from molmoact_ros.robot.base import ArmState
+from molmoact_ros.robot.base import ArmError, ArmState
+from molmoact_ros.robot.config import FrankyConfig
+from molmoact_ros.robot.models import RobotModel
 
 logger = logging.getLogger(__name__)
 
@@ -29,81 +31,48 @@ ERRORS: tuple[type[BaseException], ...] = (
 )
 """What franky's calls raise; RuntimeError is what its binding makes of C++ errors."""
 
-HOME = (0.0, -0.5, 0.0, -2.3, 0.0, 1.85, 0.785)
-JOINT_MIN = np.array([-2.7437, -1.7837, -2.9007, -3.0421, -2.8065, 0.5445, -3.0159])
-JOINT_MAX = np.array([2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159])
-"""FR3 joint limits in rad (Franka Research 3 datasheet, joint space limits)."""
-
-FR3_LIMITS: dict[str, float | tuple[float, ...]] = {
-    "translation_velocity_limit": 3.0,
-    "translation_acceleration_limit": 9.0,
-    "translation_jerk_limit": 4500.0,
-    "rotation_velocity_limit": 2.5,
-    "rotation_acceleration_limit": 17.0,
-    "rotation_jerk_limit": 8500.0,
-    "elbow_velocity_limit": 1.5,
-    "elbow_acceleration_limit": 10.0,
-    "elbow_jerk_limit": 5000.0,
-    "joint_velocity_limit": (2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26),
-    "joint_acceleration_limit": (10.0,) * 7,
-    "joint_jerk_limit": (5000.0,) * 7,
-}
-"""m, rad, s. libfranka include/franka/rate_limiting.h, FR3 values."""
-
-FLANGE_FROM_TCP = np.array(
-    [
-        [np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0],
-        [-np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0],
-        [0.0, 0.0, 1.0, 0.1034],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
-)
-"""fr3_hand_tcp in fr3_link8 (franka_description, end_effectors/franka_hand)."""
-
-
-@dataclass(frozen=True)
-class FrankyConfig:
-    """How to speak to the arm and how stiff it is; units are in the names."""
-
-    host: str = "127.0.0.1"
-    realtime: str = "ignore"
-    stiffness_n_m: float = 1500.0
-    stiffness_nm_rad: float = 80.0
-    error_clip_m: float = 0.03
-    error_clip_rad: float = 0.3
-    torque_rate_nm: float = 0.5
-    posture_stiffness: float = 10.0
-    joint_margin_rad: float = 0.1
-    collision_torque_nm: tuple[float, float] = (20.0, 40.0)
-    collision_force_n: tuple[float, float] = (20.0, 40.0)
-    home_speed: float = 0.1
-    home: tuple[float, ...] = HOME
-
-    def __post_init__(self) -> None:
-        if self.realtime not in ("ignore", "enforce"):
-            raise ValueError(f"realtime {self.realtime!r}: choose 'ignore' or 'enforce'")
-        joints = np.asarray(self.home, dtype=np.float64)
-        if joints.shape != (7,) or (joints < JOINT_MIN).any() or (joints > JOINT_MAX).any():
-            raise ValueError(f"home {self.home}: give seven angles within the FR3's joint limits")
-
 
 def connect(config: FrankyConfig) -> Any:
-    """A franky.Robot with every limit set explicitly. Raises one of ERRORS."""
+    """A franky.Robot with every limit set explicitly.
+
+    Raises one of ERRORS, and ArmError when this franky does not speak to this robot at all.
+    """
     realtime = (
         franky.RealtimeConfig.Ignore
         if config.realtime == "ignore"
         else franky.RealtimeConfig.Enforce
     )
-    robot = franky.Robot(config.host, realtime_config=realtime)
+    try:
+        robot = franky.Robot(config.host, realtime_config=realtime)
+    except franky.IncompatibleVersionException as error:
+        raise ArmError(
+            f"the robot at {config.host} speaks another version of the protocol ({error}): "
+            f"{config.robot.wheel_hint}"
+        ) from error
     robot.relative_dynamics_factor = config.home_speed
-    for name, wanted in FR3_LIMITS.items():
-        limit = getattr(robot, name)
-        # The wheel refuses more than its own (Panda) maximum; both have to be kept.
-        value = np.minimum(np.asarray(wanted, dtype=np.float64), limit.max)
-        limit.set(float(value) if value.ndim == 0 else value)
+    capped = set_limits(robot, config.robot)
+    if capped:
+        logger.info("franky allows less than the %s: %s", config.model, ", ".join(capped))
     (low_tau, high_tau), (low_f, high_f) = config.collision_torque_nm, config.collision_force_n
     robot.set_collision_behavior([low_tau] * 7, [high_tau] * 7, [low_f] * 6, [high_f] * 6)
     return robot
+
+
+def set_limits(robot: Any, model: RobotModel) -> list[str]:
+    """Set every motion limit of ``robot`` to ``model``'s; returns what franky would not allow.
+
+    The wheel of PyPI believes it drives a Panda: an FR3 driven with those accelerations stops
+    itself. It refuses more than its own maximum, so the smaller of the two is set.
+    """
+    capped = []
+    for name, wanted in model.motion_limits.items():
+        limit = getattr(robot, name)
+        asked = np.asarray(wanted, dtype=np.float64)
+        value = np.minimum(asked, limit.max)
+        limit.set(float(value) if value.ndim == 0 else value)
+        if (value < asked).any():
+            capped.append(f"{name} {value.tolist()} instead of {asked.tolist()}")
+    return capped
 
 
 def gripper(config: FrankyConfig) -> Any:
@@ -118,6 +87,8 @@ def is_network(error: BaseException) -> bool:
 
 def tracking_motion(robot: Any, start: Pose, tool: Tool, config: FrankyConfig) -> Any:
     """A fresh impedance tracker resting at ``start``; motions of franky run only once."""
+    # The controller's own wall stands behind the guard's, which says why it refuses.
+    soft = 0.5 * config.joint_margin_rad
     motion = franky.CartesianImpedanceTrackingMotion(
         translational_stiffness=config.stiffness_n_m,
         rotational_stiffness=config.stiffness_nm_rad,
@@ -127,8 +98,8 @@ def tracking_motion(robot: Any, start: Pose, tool: Tool, config: FrankyConfig) -
             np.array(robot.state.q, dtype=np.float64), stiffness=config.posture_stiffness
         ),
         max_delta_tau=config.torque_rate_nm,
-        lower_joint_limits=JOINT_MIN + config.joint_margin_rad,
-        upper_joint_limits=JOINT_MAX - config.joint_margin_rad,
+        lower_joint_limits=np.asarray(config.robot.joint_min) + soft,
+        upper_joint_limits=np.asarray(config.robot.joint_max) - soft,
     )
     motion.set_reference(tool.reference(start, np.zeros(6)))
     return motion
@@ -139,6 +110,17 @@ def home_motion(config: FrankyConfig) -> Any:
     return franky.JointMotion([float(angle) for angle in config.home])
 
 
+def retreat_motion(config: FrankyConfig, here: Pose, tool: Tool) -> Any:
+    """The slow motion straight up from ``here`` (fr3_hand_tcp in the base frame)."""
+    up = Pose(here.position + np.array([0.0, 0.0, config.retreat_m]), here.quaternion)
+    # Absolute: franky's relative targets are in the end effector's frame, where up is down.
+    return franky.CartesianMotion(
+        tool.affine(up),
+        franky.ReferenceType.Absolute,
+        relative_dynamics_factor=config.retreat_speed / config.home_speed,
+    )
+
+
 def torque_stop() -> Any:
     """Ends an impedance motion cleanly: the torque fades into damping."""
     return franky.TorqueStopMotion()
@@ -147,6 +129,11 @@ def torque_stop() -> Any:
 def joint_stop() -> Any:
     """Ends a joint motion cleanly."""
     return franky.JointStopMotion()
+
+
+def cartesian_stop() -> Any:
+    """Ends a Cartesian motion cleanly."""
+    return franky.CartesianStopMotion()
 
 
 def error_names(errors: Any) -> tuple[str, ...]:
@@ -197,9 +184,16 @@ class Tool:
 
     def reference(self, tcp: Pose, twist: Floats) -> Any:
         """franky's reference for a pose and twist [6] of fr3_hand_tcp."""
-        pose, linear = tcp, twist[:3]
+        pose, linear = self._ee(tcp), twist[:3]
         if not self.same:
-            pose = Pose.from_matrix(tcp.matrix @ self._tcp_from_ee)
             linear = linear + np.cross(twist[3:], pose.position - tcp.position)
         target = franky.Affine(pose.position, pose.quaternion)
         return franky.CartesianReference(target, franky.Twist(linear, twist[3:]))
+
+    def affine(self, tcp: Pose) -> Any:
+        """franky's end-effector pose for a pose of fr3_hand_tcp."""
+        pose = self._ee(tcp)
+        return franky.Affine(pose.position, pose.quaternion)
+
+    def _ee(self, tcp: Pose) -> Pose:
+        return tcp if self.same else Pose.from_matrix(tcp.matrix @ self._tcp_from_ee)

@@ -23,6 +23,20 @@ FORCE_N = 40.0
 EPSILON_M = 0.08
 POLL_S = 0.03
 RETRY_S = 1.0
+STUCK_S = 5.0
+"""The whole way takes 0.8 s at this speed; homing a cold hand about 3 s."""
+LEAST_OBJECT_M = 0.002
+"""Fingers closer together than this hold nothing."""
+
+
+SHORT = {
+    True: "gripper: the fingers did not close; look whether something holds them open",
+    False: "gripper: the fingers did not open; look whether something holds them together",
+}
+STUCK = (
+    f"gripper: the fingers have not finished after {STUCK_S:g} s; look what is between them, "
+    "then home the hand in Desk"
+)
 
 
 class GripperDecider:
@@ -61,10 +75,12 @@ class GripperDecider:
 
 @dataclass(frozen=True)
 class GripperReading:
-    """Width in metres, whether a command is being done, and a problem in words or ""."""
+    """Width in metres, whether a command is being done, whether the last grasp ended with
+    something between the fingers, and a problem in words or ""."""
 
     width: float = 0.0
     moving: bool = False
+    holding: bool = False
     connected: bool = False
     detail: str = ""
 
@@ -115,19 +131,29 @@ class GripperThread:
                 time.sleep(RETRY_S)
 
     def _serve(self, gripper: Any) -> None:
-        pending: Any = None
+        pending, close, since, detail = None, False, 0.0, ""
         while self._running.is_set():
+            now = time.monotonic()
+            width = float(gripper.state.width)
             if pending is not None and pending.wait(0.0):
                 done, pending = pending, None
-                if not done.get():
-                    logger.info("the gripper command ended short of its goal")
+                detail = "" if done.get() else SHORT[close]
+                holding = close and width > LEAST_OBJECT_M and not detail
+                self._reading = GripperReading(width, False, holding, True, detail)
+                if detail:
+                    logger.info(detail)
             with self._lock:
                 # libfranka's next command would block until the running one has ended.
-                close = self._decider.decide(time.monotonic()) if pending is None else None
-            if close is True:
-                pending = gripper.grasp_async(0.0, SPEED_M_S, FORCE_N, EPSILON_M, EPSILON_M)
-            elif close is False:
-                pending = gripper.move_async(OPEN_WIDTH_M, SPEED_M_S)
-            width = float(gripper.state.width)
-            self._reading = GripperReading(width, pending is not None, True)
+                decided = self._decider.decide(now) if pending is None else None
+            if decided is not None:
+                close, since, detail = decided, now, ""
+                pending = (
+                    gripper.grasp_async(0.0, SPEED_M_S, FORCE_N, EPSILON_M, EPSILON_M)
+                    if close
+                    else gripper.move_async(OPEN_WIDTH_M, SPEED_M_S)
+                )
+            if pending is not None and now - since > STUCK_S:
+                detail = STUCK
+            holding = self._reading.holding and pending is None and width > LEAST_OBJECT_M
+            self._reading = GripperReading(width, pending is not None, holding, True, detail)
             time.sleep(POLL_S)

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molmoact_ros.control.guards import (
-    Limits,
-    Refused,
     check_pose,
     check_twist,
     fit_twist,
     limit_speed,
     twist_between,
 )
+from molmoact_ros.control.limits import Limits, Refused
 from molmoact_ros.geometry import Floats, Pose, interpolate
 
 BOX_MARGIN_M = 0.01
 JUMP_M = 0.08
 JUMP_RAD = 0.6
+REFUSAL_S = 0.5
 _PERIOD_S = (0.01, 0.1)
 _TWIST_SMOOTHING = 0.3
 
@@ -72,12 +72,14 @@ class ReferenceTrack:
         self._pose: Pose | None = None
         self._twist: Floats = np.zeros(6)
         self._given: Floats | None = None
+        self._refusal = ("", -np.inf)
 
     def reset(self, pose: Pose, now: float) -> None:
         """Start again at rest at ``pose``; older references are forgotten."""
         with self._lock:
             self._pose = self._from = self._to = pose
             self._twist, self._given = np.zeros(6), None
+            self._refusal = ("", -np.inf)
             self._put_at = self._took_at = self._fresh_at = now
             self._period = _PERIOD_S[1]
 
@@ -91,6 +93,23 @@ class ReferenceTrack:
             self._period += 0.2 * (gap - self._period)
             self._from, self._to, self._given = self._pose, pose, given
             self._put_at = self._fresh_at = now
+            self._refusal = ("", -np.inf)
+
+    def refuse(self, reason: str, now: float) -> None:
+        """Remember why the newest reference is not followed."""
+        with self._lock:
+            self._refusal = reason, now
+
+    def refusal(self, now: float, within_s: float = REFUSAL_S) -> str:
+        """Why the newest reference is not followed; "" when it is, or when that was long ago."""
+        reason, at = self._refusal
+        return reason if now - at <= within_s else ""
+
+    @property
+    def target(self) -> Pose | None:
+        """The last accepted reference; None before ``reset``."""
+        with self._lock:
+            return None if self._pose is None else self._to
 
     def age(self, now: float) -> float:
         """Seconds since the last reference, or since ``reset``."""

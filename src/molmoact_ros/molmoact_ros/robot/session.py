@@ -7,24 +7,27 @@ goes wrong leaves a method as one of franky_link.ERRORS and comes back through `
 from __future__ import annotations
 
 import logging
-import time
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from molmoact_ros.control.guards import Limits
+from molmoact_ros.control.limits import Limits
 from molmoact_ros.robot import franky_link as link
 from molmoact_ros.robot.base import ArmState, refuse, resolve
-from molmoact_ros.robot.faults import Fault, Kind, RecoveryBudget, classify
+from molmoact_ros.robot.config import FrankyConfig
+from molmoact_ros.robot.faults import Fault, Kind, RecoveryBudget, named
+from molmoact_ros.robot.health import Health
 from molmoact_ros.robot.reference import ReferenceTrack
 
 logger = logging.getLogger(__name__)
 
 RECOVERY_DELAY_S = 0.5
-CLEAR_TRIES, CLEAR_WAIT_S = 50, 0.01
-MOVING = ("tracking", "homing", "stopping")
+MOVES = {"home": "homing", "retreat": "retreating"}
+"""Requests that move the arm by themselves, and the mode meanwhile."""
+ARRIVED = {"home": "the arm is at home", "retreat": "the arm has retreated; arm to go on"}
+MOVING = ("tracking", "stopping", *MOVES.values())
 AT_REST = "the arm is at rest and disarmed"
 
 
@@ -33,15 +36,15 @@ class Session:
 
     def __init__(
         self,
-        config: link.FrankyConfig,
+        config: FrankyConfig,
         limits: Limits,
         track: ReferenceTrack,
         budget: RecoveryBudget,
     ) -> None:
         self._config, self._limits, self._track, self._budget = config, limits, track, budget
         self._robot = link.connect(config)
-        self._raw: Any = self._robot.state
-        self._tool = link.Tool(np.asarray(self._raw.F_T_EE.matrix))
+        self._health = Health(self._robot)
+        self._tool = link.Tool(np.asarray(self._health.raw.F_T_EE.matrix))
         self._motion: Any = None
         self._mode, self._note = "idle", ""
         self._fault: Fault | None = None
@@ -51,22 +54,23 @@ class Session:
 
     def resume(self, armed: bool, now: float) -> None:
         """After a reconnection: clear what the loss left behind and follow again if allowed."""
-        errors = self._errors()
+        errors = self._health.errors
         if not armed and not errors:
             return
-        lost_only = not errors or classify("", errors).kind is Kind.COMMUNICATION
-        if self._user_stopped() or not lost_only or not self._budget.spend(now):
+        lost_only = not errors or self._health.fault().kind is Kind.COMMUNICATION
+        stopped = self._health.user_stopped
+        if stopped or not lost_only or not self._budget.spend(now, Kind.COMMUNICATION):
             self._note = "the connection came back; look at the arm, then recover and arm"
             return
-        if not self._clear_errors():
-            self._set_fault(classify("", self._errors()), now)
+        if not self._health.clear():
+            self._set_fault(self._health.fault(), now)
         elif armed:
             self._follow(now)
 
     def tick(self, now: float) -> None:
         """Once every 10 ms."""
         finished = self._robot.poll_motion() if self._mode in MOVING else False
-        self._raw = self._robot.state
+        self._health.refresh()
         if self._mode == "tracking":
             self._feed(now, finished)
         elif finished:
@@ -88,18 +92,18 @@ class Session:
             if self._mode != "tracking":
                 self._follow(now)
             resolve(future, "armed: following references from here")
-        elif self._mode == "tracking":  # home: a torque motion has to end first
+        elif self._mode == "tracking":  # a torque motion has to end first
             self.want_armed = False
             self._waiting = [(what, future)]
             self._begin_stop()
         else:
-            self._robot.move(link.home_motion(self._config), asynchronous=True)
-            self._mode, self._note, self._waiting = "homing", "", [(what, future)]
+            self._robot.move(self._motion_to(what), asynchronous=True)
+            self._mode, self._note, self._waiting = MOVES[what], "", [(what, future)]
 
     def fail(self, error: BaseException, now: float) -> None:
         """A motion ended with ``error``. Raises again when even the state cannot be read."""
-        self._raw = self._robot.state
-        fault = classify(str(error), self._errors(), self._raw.robot_mode.name)
+        self._health.refresh()
+        fault = self._health.fault(str(error))
         self._set_fault(fault, now)
         self.drop(fault.detail)
 
@@ -120,18 +124,28 @@ class Session:
 
     def reading(self, stamp: float, now: float) -> ArmState:
         """The state of this tick."""
-        raw, mode, detail = self._raw, self._mode, self._note
-        if self._user_stopped():
+        mode, detail = self._mode, self._note
+        if self._health.user_stopped:
             mode, detail = "user_stopped", Fault(Kind.USER_STOP).detail
-        elif mode == "tracking" and self._track.age(now) > self._limits.command_age_hold_s:
-            mode = "holding"
+        elif mode == "tracking":
+            detail = self._track.refusal(now)
+            if self._track.age(now) > self._limits.command_age_hold_s:
+                mode = "holding"
         return replace(
-            link.read(raw, self._tool, stamp),
+            link.read(self._health.raw, self._tool, stamp),
             armed=self._mode == "tracking",
             mode=mode,
             detail=detail,
             recoveries=self._budget.total,
+            recovered=named(self._budget.counts),
+            faults=named(self._budget.faults),
         )
+
+    def _motion_to(self, what: str) -> Any:
+        if what == "home":
+            return link.home_motion(self._config)
+        here = self._tool.tcp(self._robot.state.O_T_EE)
+        return link.retreat_motion(self._config, here, self._tool)
 
     def _follow(self, now: float) -> None:
         here = self._tool.tcp(self._robot.state.O_T_EE)
@@ -147,27 +161,30 @@ class Session:
         self._motion.set_reference(self._tool.reference(pose, twist))
         if self._track.age(now) > self._limits.command_age_stop_s:
             self.want_armed = False
+            silence = f"disarmed: no reference came for {self._limits.command_age_stop_s:g} s; "
+            reason = self._track.refusal(now, np.inf)
             self._note = (
-                f"disarmed: no reference came for {self._limits.command_age_stop_s:g} s; "
-                "start the commander, then arm"
+                f"disarmed: the references are not followed: {reason}; then arm"
+                if reason
+                else f"{silence}start the commander, then arm"
             )
             logger.warning(self._note)
             self._begin_stop()
 
     def _begin_stop(self) -> None:
-        stop = link.joint_stop() if self._mode == "homing" else link.torque_stop()
-        self._robot.move(stop, asynchronous=True)
+        stops = {"homing": link.joint_stop, "retreating": link.cartesian_stop}
+        self._robot.move(stops.get(self._mode, link.torque_stop)(), asynchronous=True)
         self._mode = "stopping"
 
     def _arrived(self, now: float) -> None:
-        """A homing or stopping motion has ended: tell whoever waits, do what comes next."""
+        """A motion of our own has ended: tell whoever waits, do what comes next."""
         done, self._mode = self._mode, "idle"
         waiting, self._waiting = self._waiting, []
         for what, future in waiting:
-            if what == "home" and done == "stopping":
+            if what in MOVES and done == "stopping":
                 self.serve(what, future, now)
             else:
-                resolve(future, "the arm is at home" if what == "home" else AT_REST)
+                resolve(future, ARRIVED.get(what, AT_REST))
 
     def _stop(self, what: str, future: Future[str]) -> None:
         self.want_armed = False
@@ -176,18 +193,18 @@ class Session:
             return
         if self._mode != "stopping":
             self._begin_stop()
-        keep = [entry for entry in self._waiting if entry[0] != "home"]
-        self._waiting = [entry for entry in self._waiting if entry[0] == "home"]
+        keep = [entry for entry in self._waiting if entry[0] not in MOVES]
+        self._waiting = [entry for entry in self._waiting if entry[0] in MOVES]
         self.drop("the arm was stopped meanwhile")
         self._waiting = [*keep, (what, future)]
 
     def _recover(self, future: Future[str]) -> None:
         try:
-            done = self._clear_errors()
+            done = self._health.clear()
         except link.ERRORS as error:
             if link.is_network(error):
                 raise
-            fault = classify(str(error), self._errors(), self._raw.robot_mode.name)
+            fault = self._health.fault(str(error))
             refuse(future, f"not recovered. {fault.detail}")
             return
         if not done:
@@ -197,28 +214,28 @@ class Session:
         resolve(future, "recovered; arm to go on")
 
     def _refusal(self, what: str) -> str:
-        if self._user_stopped():
+        if self._health.user_stopped:
             return Fault(Kind.USER_STOP).detail
-        if self._mode in ("homing", "stopping"):
+        if self._mode == "stopping" or self._mode in MOVES.values():
             return f"the arm is {self._mode}; wait until it is at rest"
         if what == "recover":
             return "the arm has no fault; nothing to recover" if self._mode == "tracking" else ""
         if self._fault is not None:
             return self._fault.detail
-        if self._errors():
-            return classify("", self._errors()).detail
+        if self._health.errors:
+            return self._health.fault().detail
         return ""
 
     def _watch(self, fault: Fault, now: float) -> None:
         """Clear an automatic fault after a moment; a user stop on top makes it a person's."""
-        if self._user_stopped():
+        if self._health.user_stopped:
             if fault.kind is not Kind.USER_STOP:
                 self._set_fault(Fault(Kind.USER_STOP), now)
         elif fault.automatic and self.want_armed and now - self._fault_at > RECOVERY_DELAY_S:
-            if not self._budget.spend(now):
+            if not self._budget.spend(now, fault.kind):
                 self.want_armed = False
                 self._note = f"recovered too often within a minute. {fault.detail}"
-            elif self._clear_errors():
+            elif self._health.clear():
                 logger.warning("recovered from: %s", fault.kind.value)
                 self._follow(now)
             else:
@@ -226,24 +243,6 @@ class Session:
 
     def _set_fault(self, fault: Fault, now: float) -> None:
         self._mode, self._fault, self._fault_at, self._note = "fault", fault, now, fault.detail
+        self._budget.faults[fault.kind] += 1
         self.want_armed = self.want_armed and fault.automatic
         logger.warning(fault.detail)
-
-    def _clear_errors(self) -> bool:
-        """Ask the robot to clear its errors; whether it did.
-
-        franky's own answer is about a state read before the robot has acted, so it is not used.
-        """
-        self._robot.recover_from_errors()
-        for _ in range(CLEAR_TRIES):
-            self._raw = self._robot.state
-            if not self._errors() and self._raw.robot_mode.name != "Reflex":
-                return True
-            time.sleep(CLEAR_WAIT_S)
-        return False
-
-    def _user_stopped(self) -> bool:
-        return bool(self._raw.robot_mode.name == "UserStopped")
-
-    def _errors(self) -> tuple[str, ...]:
-        return link.error_names(self._raw.current_errors)
