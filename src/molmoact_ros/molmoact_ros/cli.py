@@ -13,7 +13,18 @@ from collections.abc import Sequence
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("molmoact_ros.demo", "the simulated robot, with a page or headless"),
+    "bag": ("molmoact_ros.bag_command", "look at, check, recover, play and film recorded episodes"),
     "serve": ("molmoact_ros.serving.command", "a checkpoint thinks for a robot elsewhere"),
+    "demonstrate": ("molmoact_ros.data.demonstrate", "record the simulated expert into bags"),
+    "label": ("molmoact_ros.data.label_command", "bags become training data"),
+    "teleop": (
+        "molmoact_ros.nodes.teleop_command",
+        "move the arm by hand",
+    ),
+    "direction-test": (
+        "molmoact_ros.nodes.direction_test_command",
+        "small steps of a real arm, confirmed by you, before any policy",
+    ),
 }
 """Subcommand to (module, help)."""
 

@@ -1,0 +1,59 @@
+"""Depth Anything V2 through transformers, for recordings without a depth camera.
+
+Relative depth, ViT-B, shorter side 518: the estimator of the released labels (arXiv 2508.07917).
+On a CPU a frame takes 5 to 10 s, so use a GPU or the depth camera.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
+_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
+SIDE, MULTIPLE = 518, 14
+
+
+class DepthAnything:
+    """A local folder of Depth-Anything-V2 weights in transformers' layout."""
+
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        from transformers import DepthAnythingForDepthEstimation
+
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{folder}: no config.json; download Depth-Anything-V2-Base-hf and give its folder"
+            )
+        self._device = device
+        network: Any = DepthAnythingForDepthEstimation.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
+        self._network = network.to(device).eval()
+
+    def estimate(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Relative inverse depth float32 [H, W] of uint8 [H, W, 3]."""
+        height, width = rgb.shape[:2]
+        size = input_size(height, width)
+        pixels = torch.from_numpy((rgb.astype(np.float32) / 255.0 - _MEAN) / _STD)
+        pixels = pixels.permute(2, 0, 1)[None].to(self._device)
+        pixels = functional.interpolate(pixels, size, mode="bicubic", align_corners=False)
+        with torch.inference_mode():
+            found = self._network(pixel_values=pixels).predicted_depth
+            found = functional.interpolate(
+                found[:, None], (height, width), mode="bilinear", align_corners=True
+            )
+        return np.asarray(found[0, 0].float().cpu().numpy(), dtype=np.float32)
+
+
+def input_size(height: int, width: int) -> tuple[int, int]:
+    """Shorter side 518, aspect kept, both sides rounded to multiples of 14."""
+    scale = SIDE / min(height, width)
+    return (
+        max(SIDE, round(height * scale / MULTIPLE) * MULTIPLE),
+        max(SIDE, round(width * scale / MULTIPLE) * MULTIPLE),
+    )
