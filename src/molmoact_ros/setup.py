@@ -58,6 +58,8 @@ setup(
             "policy = molmoact_ros.nodes.policy_node:main",
             "commander = molmoact_ros.nodes.commander_node:main",
             "franka = molmoact_ros.nodes.franka_node:main",
+            "teleop = molmoact_ros.nodes.teleop_node:main",
+            "direction_test = molmoact_ros.nodes.direction_test_node:main",
             "viewer = molmoact_ros.nodes.viewer_node:main",
             "steering = molmoact_ros.nodes.steering_node:main",
             "recorder = molmoact_ros.nodes.recorder_node:main",

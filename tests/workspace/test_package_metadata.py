@@ -29,7 +29,7 @@ KEYS = {
     "msgpack": "python3-msgpack",
     "PIL": "python3-pil",
 }
-PIP = {"websockets", "torch", "transformers", "tokenizers", "safetensors", "av", "franky"}
+PIP = {"websockets", "torch", "transformers", "tokenizers", "safetensors", "av", "franky", "hid"}
 # Only the simulator and benchmarks need them; a robot has neither.
 SIMULATION = {"pinocchio", "mujoco", "franky_sim", "psutil", "fast_simplification"}
 
@@ -83,7 +83,7 @@ def test_every_import_is_declared() -> None:
     for path in sorted(CODE.rglob("*.py")):
         for module in _imports(path) - SIMULATION:
             if module in PIP:
-                if {"franky": "franky-control"}.get(module, module) not in robot:
+                if {"franky": "franky-control", "hid": "hidapi"}.get(module, module) not in robot:
                     missing[module] = path.name
             elif KEYS.get(module, module) not in declared | {"ament_index_python"}:
                 missing[module] = path.name

@@ -17,7 +17,7 @@ import numpy as np
 from molmoact_ros.geometry import Floats, Pose
 
 DIRECTION_GOAL = "direction-test"
-"""Goal id of the test's chunks; the commander lets them pass without a record."""
+"""Goal ids of the test's chunks start so; the commander lets them pass without a record."""
 ROWS = 15
 _STEP_M, _STEP_RAD = 0.03, 0.15
 _LEAST, _MOST = 0.6, 1.4

@@ -131,7 +131,7 @@ class CommanderNode(ManagedNode):
             self._warn(f"chunk {message.chunk_id} refused: {bad}")
             return
         record = str(self.value("direction_record"))
-        if record and message.goal_id != DIRECTION_GOAL:
+        if record and not message.goal_id.startswith(DIRECTION_GOAL):
             missing = missing_record(Path(record).expanduser())
             if missing:
                 self._warn(f"chunk {message.chunk_id} refused: {missing}")
