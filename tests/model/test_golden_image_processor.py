@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molmoact_ros.model.image_processor import ImageProcessor, ImageSettings
+from molmoact_ros.model.image_processor import ImageProcessor
+from molmoact_ros.model.image_settings import ImageSettings
 from molmoact_ros.model.tiling import choose_tiling
 
 ROOT = Path(__file__).resolve().parents[2]

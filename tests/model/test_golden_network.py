@@ -16,7 +16,8 @@ import torch
 
 from molmoact_ros.model.checkpoint import load_model
 from molmoact_ros.model.config import load_config
-from molmoact_ros.model.image_processor import ImageProcessor, settings_from_dict
+from molmoact_ros.model.image_processor import ImageProcessor
+from molmoact_ros.model.image_settings import settings_from_dict
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.prompt import image_ids
 from molmoact_ros.model.tokenizer import SpecialIds

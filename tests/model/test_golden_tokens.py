@@ -11,7 +11,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from molmoact_ros.model.config import CheckpointError
-from molmoact_ros.model.image_processor import ImageProcessor, ImageSettings
+from molmoact_ros.model.image_processor import ImageProcessor
+from molmoact_ros.model.image_settings import ImageSettings
 from molmoact_ros.model.prompt import pad_left, prompt_ids
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
 

@@ -19,7 +19,8 @@ from molmoact_ros.model.config import (
     load_config,
     read_json,
 )
-from molmoact_ros.model.image_processor import ImageProcessor, ImageSettings, settings_from_dict
+from molmoact_ros.model.image_processor import ImageProcessor
+from molmoact_ros.model.image_settings import ImageSettings, settings_from_dict
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
 from molmoact_ros.model.weight_files import Progress, StoredTensor, read_table, read_tensors

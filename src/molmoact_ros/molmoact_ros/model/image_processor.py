@@ -7,95 +7,24 @@ the last patch of the picture before. The weights were trained with that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from molmoact_ros.model.config import CheckpointError, VitConfig
-from molmoact_ros.model.resize import letterbox, stretch
+from molmoact_ros.model.image_settings import ImageSettings
+from molmoact_ros.model.resize import GREY_LEVELS, letterbox, stretch
 from molmoact_ros.model.tiling import choose_tiling, pool_windows, tile_patches, token_kinds
 
+Floats32 = NDArray[np.float32]
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
-@dataclass(frozen=True)
-class ImageSettings:
-    """What preprocessor_config.json fixes. Sizes in pixels, margins in patches.
-
-    style: "siglip" stretches to -1..1 (7B-D); "default" letterboxes with CLIP statistics (7B-O).
-    max_crops limits the tiles of a single picture, max_multi_image_crops those of each picture
-    in a multi-image prompt; the low-resolution crop comes on top.
-    """
-
-    style: Literal["siglip", "default"]
-    size: int
-    patch: int = 14
-    margins: tuple[int, int] = (4, 4)
-    pooling: tuple[int, int] = (2, 2)
-    max_crops: int = 8
-    max_multi_image_crops: int = 8
-
-    @property
-    def grid(self) -> int:
-        """Patches a side of a crop."""
-        return self.size // self.patch
-
-    def to_dict(self) -> dict[str, Any]:
-        """The content of preprocessor_config.json."""
-        return {
-            "image_processor_type": "MolmoActImageProcessor",
-            "crop_mode": "overlap-and-resize-c2",
-            "resize_mode": self.style,
-            "normalize_mode": "siglip" if self.style == "siglip" else "openai",
-            "base_image_input_size": [self.size, self.size],
-            "image_patch_size": self.patch,
-            "overlap_margins": list(self.margins),
-            "pooling": list(self.pooling),
-            "max_crops": self.max_crops,
-            "max_multi_image_crops": self.max_multi_image_crops,
-        }
-
-
-def settings_from_dict(
-    data: Mapping[str, Any], vit: VitConfig, where: str = "preprocessor_config.json"
-) -> ImageSettings:
-    """Settings of a checkpoint. The style follows the ViT: CLIP has a class token, SigLIP none.
-
-    Fields that a released file spells otherwise fall back to the values of the released models.
-    Raises CheckpointError when file and ViT disagree about the crop size.
-    """
-    size = _integers(data, "base_image_input_size", vit.image_default_input_size, where)
-    if size != vit.image_default_input_size or size[0] != size[1]:
-        raise CheckpointError(
-            f"{where}: base_image_input_size {list(size)} does not fit vit_config "
-            f"{list(vit.image_default_input_size)}; take both files from the same checkpoint"
-        )
-    settings = ImageSettings(
-        style="default" if vit.use_cls_token else "siglip",
-        size=size[0],
-        patch=vit.image_patch_size,
-        margins=_integers(data, "overlap_margins", (4, 4), where),
-        pooling=_integers(data, "pooling", (2, 2), where),
-        max_crops=_integers(data, "max_crops", (8, 8), where)[0],
-        max_multi_image_crops=_integers(data, "max_multi_image_crops", (8, 8), where)[0],
-    )
-    if sum(settings.margins) >= settings.grid:
-        raise CheckpointError(
-            f"{where}: overlap_margins {list(settings.margins)} leave nothing of a crop of "
-            f"{settings.grid} patches; make them smaller"
-        )
-    return settings
-
-
-def _integers(
-    data: Mapping[str, Any], key: str, default: tuple[int, int], where: str
-) -> tuple[int, int]:
-    value = data.get(key, default)
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(type(item) is not int or item < 1 for item in pair):
-        raise CheckpointError(f"{where}: {key} is {value!r}, expected one or two whole numbers > 0")
-    return pair[0], pair[1]
+_WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="pictures")
 
 
 @dataclass(frozen=True)
@@ -129,76 +58,103 @@ class ImageProcessor:
         """
         if not pictures:
             raise ValueError("no pictures were given; a MolmoAct prompt needs at least one")
-        limit = self.settings.max_multi_image_crops if multi else self.settings.max_crops
-        parts = [self._picture(picture, limit) for picture in pictures]
-        pooled, same_as, crops = [], [], 0
-        for part in parts:
-            pooled.append(part.pooled_patches + np.int32(crops * self.settings.grid**2))
-            same_as.append(part.same_as + crops)
-            crops += len(part.crops)
+        s = self.settings
+        limit = s.max_multi_image_crops if multi else s.max_crops
+        layouts = [_layout(s, *self._tiling(picture, limit)) for picture in pictures]
+        first = np.cumsum([0, *(layout.crops for layout in layouts)])
+        crops = np.empty((int(first[-1]), s.grid**2, s.patch**2 * 3), dtype=np.float32)
+        masks = np.ones(crops.shape[:2], dtype=np.float32)
+        # A thread a picture: the work is in numpy and OpenCV, which let others run meanwhile.
+        jobs = [
+            _WORKERS.submit(self._fill, picture, layout, crops[begin:], masks[begin:])
+            for picture, layout, begin in zip(pictures, layouts, first.tolist(), strict=False)
+        ]
+        for job in jobs:
+            job.result()
+        places = list(zip(layouts, first.tolist(), strict=False))
         return ProcessedImages(
-            crops=np.concatenate([part.crops for part in parts]),
-            masks=np.concatenate([part.masks for part in parts]),
-            pooled_patches=np.concatenate(pooled),
-            grids=np.concatenate([part.grids for part in parts]),
-            kinds=tuple(kinds for part in parts for kinds in part.kinds),
-            same_as=np.concatenate(same_as),
+            crops=crops,
+            masks=masks,
+            pooled_patches=np.concatenate([x.pooled + np.int32(n * s.grid**2) for x, n in places]),
+            grids=np.concatenate([layout.grids for layout in layouts]),
+            kinds=tuple(layout.kinds for layout in layouts),
+            same_as=np.concatenate([layout.same_as + n for layout, n in places]),
         )
 
-    def _picture(self, picture: NDArray[np.uint8], limit: int) -> ProcessedImages:
+    def _tiling(self, picture: NDArray[np.uint8], limit: int) -> tuple[int, int]:
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise ValueError(
                 f"a picture is {picture.dtype} {list(picture.shape)}, expected uint8 [H, W, 3]; "
                 "convert it to RGB first"
             )
         s = self.settings
-        margin = sum(s.margins) * s.patch
-        window = s.size - margin
-        high, wide = picture.shape[:2]
-        rows, columns = choose_tiling(high, wide, window, margin, limit)
-        low, low_mask = self._resized(picture, s.size, s.size)
-        crops, masks = [self._patches(low)], [self._patch_mask(low_mask)]
-        if (rows, columns) == (1, 1):
+        return choose_tiling(picture.shape[0], picture.shape[1], s.window, s.margin, limit)
+
+    def _fill(
+        self, picture: NDArray[np.uint8], layout: _Layout, crops: Floats32, masks: Floats32
+    ) -> None:
+        """Write one picture's crops and masks at the beginning of the arrays given."""
+        self._fill_from(picture, (1, 1), crops, masks)
+        if layout.tiling == (1, 1):
             # The only tile is the low-resolution crop again, for both styles of resizing.
-            crops, masks, same_as = crops * 2, masks * 2, [0, 0]
+            crops[1], masks[1] = crops[0], masks[0]
         else:
-            large, mask = self._resized(picture, rows * window + margin, columns * window + margin)
-            for tile in range(rows * columns):
-                top, left = (tile // columns) * window, (tile % columns) * window
-                cut = np.s_[top : top + s.size, left : left + s.size]
-                crops.append(self._patches(large[cut]))
-                masks.append(self._patch_mask(mask[cut]))
-            same_as = list(range(len(crops)))
-        low_windows = pool_windows(
-            np.arange(s.grid**2, dtype=np.int32).reshape(s.grid, -1), s.pooling
-        )
-        tiles = tile_patches(rows, columns, s.grid, s.margins) + np.int32(s.grid**2)
-        tile_windows = pool_windows(tiles, s.pooling)
-        grids = np.array([low_windows.shape[:2], tile_windows.shape[:2]], dtype=np.int64)
-        return ProcessedImages(
-            crops=np.stack(crops),
-            masks=np.stack(masks),
-            pooled_patches=np.concatenate(
-                [w.reshape(-1, w.shape[-1]) for w in (low_windows, tile_windows)]
-            ),
-            grids=grids,
-            kinds=(token_kinds(grids),),
-            same_as=np.array(same_as, dtype=np.int64),
-        )
+            self._fill_from(picture, layout.tiling, crops[1:], masks[1:])
 
-    def _resized(
-        self, picture: NDArray[np.uint8], height: int, width: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        if self.settings.style == "siglip":
-            return stretch(picture, height, width)
-        return letterbox(picture, height, width)
+    def _fill_from(
+        self,
+        picture: NDArray[np.uint8],
+        tiling: tuple[int, int],
+        crops: Floats32,
+        masks: Floats32,
+    ) -> None:
+        s = self.settings
+        rows, columns = tiling
+        height, width = (n * s.window + s.margin for n in tiling)
+        levels, values, mask = None, None, None
+        if s.style == "siglip":
+            levels = stretch(picture, height, width)
+        else:
+            values, mask = letterbox(picture, height, width)
+        for tile in range(rows * columns):
+            top, left = (tile // columns) * s.window, (tile % columns) * s.window
+            cut = np.s_[top : top + s.size, left : left + s.size]
+            if levels is not None:
+                cv2.LUT(_patches(levels[cut], s), GREY_LEVELS, dst=crops[tile])
+            elif values is not None and mask is not None:
+                crops[tile] = _patches(values[cut], s)
+                g, p = s.grid, s.patch
+                share = mask[cut].reshape(g, p, g, p).astype(np.float32).mean(axis=(1, 3))
+                masks[tile] = share.reshape(-1)
 
-    def _patches(self, crop: NDArray[np.float32]) -> NDArray[np.float32]:
-        """[size, size, 3] to [patches, patch * patch * 3]."""
-        g, p = self.settings.grid, self.settings.patch
-        cut = crop.reshape(g, p, g, p, 3).transpose(0, 2, 1, 3, 4)
-        return np.ascontiguousarray(cut.reshape(g * g, p * p * 3))
 
-    def _patch_mask(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-        g, p = self.settings.grid, self.settings.patch
-        return mask.reshape(g, p, g, p).astype(np.float32).mean(axis=(1, 3)).reshape(-1)
+@dataclass(frozen=True)
+class _Layout:
+    """What depends on the tiling of one picture only; as in ProcessedImages, counted from 0."""
+
+    tiling: tuple[int, int]
+    crops: int
+    pooled: NDArray[np.int32]
+    grids: NDArray[np.int64]
+    kinds: NDArray[np.int8]
+    same_as: NDArray[np.int64]
+
+
+@lru_cache(maxsize=64)
+def _layout(s: ImageSettings, rows: int, columns: int) -> _Layout:
+    low = np.arange(s.grid**2, dtype=np.int32).reshape(s.grid, -1)
+    tiles = tile_patches(rows, columns, s.grid, s.margins) + np.int32(s.grid**2)
+    windows = [pool_windows(patches, s.pooling) for patches in (low, tiles)]
+    grids = np.array([w.shape[:2] for w in windows], dtype=np.int64)
+    pooled = np.concatenate([w.reshape(-1, w.shape[-1]) for w in windows])
+    count = 1 + rows * columns
+    same_as = np.zeros(2, np.int64) if count == 2 else np.arange(count)
+    return _Layout((rows, columns), count, pooled, grids, token_kinds(grids), same_as)
+
+
+def _patches(crop: NDArray[Pixel], s: ImageSettings) -> NDArray[Pixel]:
+    """[size, size, 3] to [patches, patch * patch * 3]."""
+    g, p = s.grid, s.patch
+    # Whole rows of a patch move at once: three bytes at a time would take four times as long.
+    cut = crop.reshape(g, p, g, p * 3).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(cut).reshape(g * g, p * p * 3)

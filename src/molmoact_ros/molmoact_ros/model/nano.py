@@ -8,7 +8,7 @@ import torch
 
 from molmoact_ros.model.checkpoint import save_checkpoint
 from molmoact_ros.model.config import AdapterConfig, LlmConfig, MolmoActConfig, VitConfig
-from molmoact_ros.model.image_processor import ImageSettings
+from molmoact_ros.model.image_settings import ImageSettings
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.nano_tokenizer import VOCAB_SIZE, build_nano_tokenizer
 from molmoact_ros.model.presets import statistics

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from molmoact_ros.model.config import AdapterConfig, LlmConfig, MolmoActConfig, VitConfig
-from molmoact_ros.model.image_processor import ImageSettings
+from molmoact_ros.model.image_settings import ImageSettings
 from molmoact_ros.model.nano_tokenizer import VOCAB_SIZE
 
 REACH = (0.01, 0.01, 0.01, 0.03, 0.03, 0.03, 1.0)
