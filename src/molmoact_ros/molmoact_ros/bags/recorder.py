@@ -90,6 +90,8 @@ class Recorder:
             **provenance.software(),
             **self.intake.context.provenance(task, settings.cameras),
         ).values()
+        rates = [f"{spec.name}={spec.rate:g}" for spec in settings.specs if spec.rate]
+        origin["expected_rates"] = ",".join(rates)
         event = Topic(settings.event_topic, EVENT, load_definition(EVENT).hash)
         take = Take(
             settings.root / name,
@@ -222,7 +224,7 @@ class Recorder:
 
     def _save(self, take: Take, ending: Ending, message: str, values: dict[str, str]) -> None:
         reports = self.intake.reports(time.monotonic(), take)
-        path = take.stop(values)
+        path = take.stop({**values, "dropped": str(sum(take.dropped.values()))})
         if take.error:
             ending = ending if ending == Ending.DISK_FULL else Ending.WRITER_ERROR
             message = f"{message}; {take.error}"
