@@ -20,7 +20,7 @@ from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.loop_meter import LoopMeter, TrueThought
 from molmoact_ros.train.vqvae_report import spearman
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 NODES = ("sim_arm", "sim_cameras", "franka", "commander", "policy")
 WANTED = 50
 
@@ -30,7 +30,7 @@ def thoughts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[TrueThou
     with stack(tmp_path_factory.mktemp("truth"), NODES) as running:
         meter = LoopMeter(running.host)
         running.person._executor.add_node(meter)
-        for words in ("put the red cube on the plate", "pick up the blue cube") * 3:
+        for words in ("put the red cube on the plate", "pick up the blue cube") * 6:
             running.person.instruct(words)
             if running.person.wait(lambda: len(meter.true_thoughts) >= WANTED, 20.0):
                 break

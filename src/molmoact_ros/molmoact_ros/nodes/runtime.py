@@ -157,14 +157,24 @@ class ManagedNode(LifecycleNode):
 
 
 class Stopping(threading.Event):
-    """Set by SIGINT or SIGTERM; an executor that ``wakes`` names then looks up from its sleep."""
+    """Set by SIGINT or SIGTERM; the executor that ``wakes`` names then looks up from its sleep."""
+
+    signaled = False
+    _waker: threading.Thread | None = None
 
     def wakes(self, executor: Executor) -> None:
         def wait() -> None:
             self.wait()
             executor.create_task(lambda: None)
 
-        threading.Thread(target=wait, name="wake", daemon=True).start()
+        self._waker = threading.Thread(target=wait, name="wake", daemon=True)
+        self._waker.start()
+
+    def finish(self) -> None:
+        """Call before the executor is shut down: from then on it cannot be woken."""
+        self.set()
+        if self._waker is not None:
+            self._waker.join()
 
 
 def start_ros(args: Sequence[str] | None = None) -> Stopping:
@@ -180,6 +190,7 @@ def start_ros(args: Sequence[str] | None = None) -> Stopping:
 
     def wait() -> None:
         signal.sigwait(stop_signals)
+        stopping.signaled = True
         stopping.set()
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
@@ -209,6 +220,7 @@ def run(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None
             node.active = False
             node.halt()
         node.teardown()
+        stopping.finish()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()

@@ -100,6 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         scorer = Scorer(options.host, options.instruction)
         result = run_task(watcher, executor, scorer, options.seconds, stopping.is_set)
     finally:
+        stopping.finish()
         watcher.destroy_node()
         rclpy.try_shutdown()
     thoughts = watcher.record.thoughts
@@ -113,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(STOP_PEERS + "\n")
     sys.stdout.flush()
     try:
-        _save(watcher.record, options.out, result, stopping.is_set)
+        _save(watcher.record, options.out, result, lambda: stopping.signaled)
     except _StoppedError:
         sys.stdout.write(f"stopped before the film was done; what is there is in {options.out}\n")
     sys.exit(0)
