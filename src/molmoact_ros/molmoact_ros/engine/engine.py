@@ -20,10 +20,7 @@ from molmoact_ros.model.tokenizer import MolmoActTokenizer
 
 
 class Engine:
-    """Decodes answers. One thought at a time; the robots' memories are the callers'.
-
-    bias: scripted logits for measurements, see ``LogitBias``.
-    """
+    """Decodes answers. One thought at a time; the robots' memories are the callers'."""
 
     def __init__(
         self,
@@ -31,12 +28,10 @@ class Engine:
         tokenizer: MolmoActTokenizer,
         settings: EngineSettings,
         vocabulary: Vocabulary | None = None,
-        bias: LogitBias | None = None,
     ) -> None:
         self.settings = settings
         self._model = model
         self._tokenizer = tokenizer
-        self._bias = bias
         self._vocabulary = vocabulary if vocabulary is not None else Vocabulary(tokenizer)
         self._guides: dict[int, Guide] = {}
         self._heads: dict[int, Head] = {}
@@ -52,12 +47,13 @@ class Engine:
         memory: DraftMemory | None = None,
         on_part: Callable[[Part], None] = lambda part: None,
         canceled: Callable[[], bool] = lambda: False,
+        bias: LogitBias | None = None,
     ) -> Answer:
         """Answer ``prompt`` (ids, BOS first) whose pictures are ``features`` [N, hidden].
 
         grammar: what answers look like; plain mode does without. memory: what the robot's last
         thought suggests; it learns from this answer. on_part: called with every depth map, trace
-        and row as soon as it is certain, in this thread.
+        and row as soon as it is certain, in this thread. bias: scripted logits for measurements.
 
         Raises Canceled (asked before every forward), and ValueError when prompt and features do
         not match, the context window is too short, or a grammar is missing.
@@ -69,6 +65,7 @@ class Engine:
         reader = AnswerReader(self._tokenizer.ids, self._vocabulary.bytes_of)
         guide = None if grammar is None or mode == "plain" else self._guide(grammar)
         self._network.head = self._head(grammar)
+        self._network.head.script(bias)
         decoding = Decoding(
             self._network, self.settings, guide, reader, memory,
             self._tokenizer.ids.eos, on_part, canceled,
@@ -91,7 +88,7 @@ class Engine:
         if key not in self._heads:
             if key and grammar is not None:
                 self._grammars[key] = grammar  # kept alive: its id stays its own
-                self._heads[key] = LegalHead(self._model, grammar, self._bias)
+                self._heads[key] = LegalHead(self._model, grammar)
             else:
-                self._heads[key] = FullHead(self._model, self._bias)
+                self._heads[key] = FullHead(self._model)
         return self._heads[key]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 
 from molmoact_ros.engine.grammar import AnswerGrammar
+from molmoact_ros.engine.heads import LogitBias
 from molmoact_ros.model.cache import KeyValueCache
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.tokenizer import SpecialIds
@@ -77,8 +78,10 @@ def decode_greedy(
     max_new_tokens: int = 640,
     canceled: Callable[[], bool] = lambda: False,
     clock: SegmentClock | None = None,
+    bias: LogitBias | None = None,
 ) -> Decoded:
-    """Answer ``prompt`` (ids, BOS first) whose pictures are ``features`` [N, hidden].
+    """Answer ``prompt`` (ids, BOS first) whose pictures are ``features`` [N, hidden]. ``bias``
+    scripts the logits for measurements.
 
     Raises Canceled (checked before every forward), and ValueError when prompt and features do not
     match or the context window is too short.
@@ -96,7 +99,7 @@ def decode_greedy(
             allowed = None
             if grammar is not None:
                 allowed = torch.from_numpy(grammar.allowed(state)).to(model.device)
-            chosen = [_next_token(model, cache, unread, features, allowed)]
+            chosen = [_next_token(model, cache, unread, features, allowed, bias)]
             if clock is not None and not forwards:
                 clock.lap("prefill")
             forwards, features, unread = forwards + 1, None, []
@@ -118,10 +121,13 @@ def _next_token(
     unread: Sequence[int],
     features: torch.Tensor | None,
     allowed: torch.Tensor | None,
+    bias: LogitBias | None,
 ) -> int:
     tokens = torch.tensor([list(unread)], device=model.device)
     hidden = model.hidden(model.embed(tokens, features), cache)
     logits = model.logits(hidden[0, -1])
+    if bias is not None:
+        logits = logits + bias.at(torch.tensor(cache.length - 1).clamp(max=len(bias.kinds) - 1))
     if allowed is None:
         return int(logits.argmax())
     return int(allowed[logits[allowed].argmax()])

@@ -42,6 +42,10 @@ class Head(Protocol):
         """
         ...
 
+    def script(self, bias: LogitBias | None) -> None:
+        """Use this bias from now on."""
+        ...
+
     @property
     def version(self) -> int:
         """Grows when a recorded forward must be recorded again."""
@@ -51,10 +55,13 @@ class Head(Protocol):
 class FullHead:
     """The best of all tokens."""
 
-    version = 0
-
-    def __init__(self, model: MolmoAct, bias: LogitBias | None = None) -> None:
+    def __init__(self, model: MolmoAct) -> None:
         self._model = model
+        self._bias: LogitBias | None = None
+        self.version = 0
+
+    def script(self, bias: LogitBias | None) -> None:
+        self.version += bias is not self._bias
         self._bias = bias
 
     def indices(self, states: list[int]) -> list[int]:
@@ -82,13 +89,12 @@ class LegalHead:
         self,
         model: MolmoAct,
         grammar: AnswerGrammar,
-        bias: LogitBias | None = None,
         columns: int = 1024,
         sets: int = 512,
     ) -> None:
         self._model = model
         self._grammar = grammar
-        self._bias = bias
+        self._bias: LogitBias | None = None
         self.version = 0
         self._column_of: dict[int, int] = {}
         self._sets: dict[bytes, int] = {}
@@ -98,6 +104,10 @@ class LegalHead:
         self._weight = weight.detach()[:0]
         self._allowed = torch.zeros(0, 0, dtype=torch.bool, device=weight.device)
         self._reserve(columns, sets)
+
+    def script(self, bias: LogitBias | None) -> None:
+        self.version += bias is not self._bias
+        self._bias = bias
 
     def indices(self, states: list[int]) -> list[int]:
         return [self._set_of(state) for state in states]

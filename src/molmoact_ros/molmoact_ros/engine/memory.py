@@ -125,6 +125,7 @@ class DraftMemory:
         """Hits at the centre, a slope beside it, a little everywhere."""
         # Coarse steps, so that weights (and all that is ranked by them) are met again.
         hits, scale = round(rates.hits * 20), round(2 * np.log2(max(rates.distance, 0.5)))
+        centre = min(255, max(0, centre))
         key = (centre, hits, scale)
         if key not in self._weights:
             if len(self._weights) > 4096:

@@ -25,7 +25,9 @@ class Part:
 
 
 class AnswerReader:
-    """Follows the brackets of an answer, whatever its sentences say."""
+    """Follows the brackets of an answer, whatever its sentences say. It hands out what is there
+    and judges nothing: a whole answer is the parser's to accept or refuse.
+    """
 
     def __init__(self, ids: SpecialIds, texts: Sequence[bytes | None]) -> None:
         self._ids = ids
@@ -73,8 +75,8 @@ class AnswerReader:
 
     def _list(self, text: str) -> Part | None:
         entries = [entry.strip() for entry in text.split(",")]
-        if len(entries) == 2 and all(e.isascii() and e.isdigit() for e in entries):
-            self._points += [int(entry) for entry in entries]
+        if len(entries) == 2 and all(e.isascii() and e.isdigit() and len(e) < 4 for e in entries):
+            self._points += [min(int(entry), 255) for entry in entries]
             return None
         bins = [bin_of(entry) for entry in entries]
         if any(number is None for number in bins):
