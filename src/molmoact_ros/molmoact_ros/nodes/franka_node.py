@@ -73,6 +73,7 @@ class FrankaNode(ManagedNode):
         self._holding = publish(Bool, "gripper/holding", LATCHED_QOS)
         self._held: bool | None = None
         self._arm_at_start = bool(self.value("arm_at_start"))
+        self._commanded = False
         subscribe = self.create_subscription
         subscribe(TwistStamped, "target_twist", self._target_twist, COMMAND_QOS)
         self._targets = subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
@@ -132,11 +133,12 @@ class FrankaNode(ManagedNode):
             self._complain(self._rivals)
             return
         # The twist of the same tick was published with the same stamp; an older one is no use.
+        self._commanded = True
         twist = None
         if self._twist is not None and self._twist.header.stamp == message.header.stamp:
             twist = convert.twist_from(self._twist)
         refused = self._arm.set_reference(convert.pose_from(message.pose), twist)
-        if refused and refused != self._told:
+        if refused and refused != self._told and not self._arm_at_start:
             self._complain(f"target_pose not followed: {refused}")
         self._told = refused
 
@@ -151,7 +153,9 @@ class FrankaNode(ManagedNode):
     def _tick(self) -> None:
         assert self._arm is not None
         state = self._arm.state()
-        if self._arm_at_start and state.connected and not state.armed and state.mode == "idle":
+        # With a commander only: an armed arm that gets no targets would disarm at once.
+        ready = state.connected and not state.armed and state.mode == "idle"
+        if self._arm_at_start and ready and self._commanded:
             self._arm_at_start = False
             self._arm.arm()
         if state.connected and state.stamp != self._last_stamp:
