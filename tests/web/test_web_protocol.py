@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from molmoact_ros.web import protocol
 from molmoact_ros.web.page import PageState, Stream
-from molmoact_ros.web.protocol import MalformedError, Request, parse_request
+from molmoact_ros.web.requests import COMMANDS, MalformedError, Request, parse_request
 from molmoact_ros.web.security import (
     BindRefusedError,
     TokenBucket,
@@ -83,7 +83,7 @@ def test_anything_else_is_malformed_and_never_an_exception(text: str) -> None:
     except MalformedError as error:
         assert str(error)
     else:
-        assert request.kind in protocol.COMMANDS
+        assert request.kind in COMMANDS
 
 
 def test_deep_nesting_and_huge_messages_are_malformed() -> None:

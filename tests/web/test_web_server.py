@@ -233,7 +233,7 @@ def test_a_thousand_malformed_messages_leave_the_connection_alive(
             assert "expected" in error["message"] or "JSON" in error["message"]
             assert (await ask(socket, type="stop"))["type"] == "answer"
         async with page(server) as another:
-            assert (await until(another, lambda body: body["type"] == "hello"))["version"] == 1
+            assert (await until(another, lambda body: body["type"] == "hello"))["version"] == 2
 
     go(work())
     assert commands.calls == [("stop",)]

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from molmoact_ros.web.page import PageError
+from molmoact_ros.web.page import Drawn, PageError
 from molmoact_ros.web.server import SteeringServer
 
 
@@ -21,6 +21,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
+        self.drawn: list[Drawn] = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
@@ -52,6 +53,22 @@ class Recorder:
 
     def new_scene(self) -> str:
         return self._note("new_scene")
+
+    def steer(self, drawn: Drawn) -> str:
+        self.drawn.append(drawn)
+        return self._note("steer")
+
+    def clear(self) -> str:
+        return self._note("clear")
+
+    def review(self, plan: int, choice: str) -> str:
+        return self._note("review", str(plan), choice)
+
+    def record(self, choice: str, task: str) -> str:
+        return self._note("record", choice, task)
+
+    def hand(self, choice: str) -> str:
+        return self._note("hand", choice)
 
 
 def base(server: SteeringServer) -> str:

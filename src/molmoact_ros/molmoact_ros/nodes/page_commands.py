@@ -5,16 +5,41 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from molmoact_msgs.srv import SelectSource, StartInstruction
+from molmoact_msgs.msg import VisualTrace
+from molmoact_msgs.srv import (
+    LabelEpisode,
+    ReviewPlan,
+    SelectSource,
+    SelectTask,
+    StartEpisode,
+    StartInstruction,
+    SteerTrace,
+)
 from rclpy.client import Client
 from rclpy.node import Node
+from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from molmoact_ros.web.page import PageError
+from molmoact_ros.nodes import convert
+from molmoact_ros.web.page import Drawn, PageError
 
-MODES = {"auto": StartInstruction.Request.AUTO, "shadow": StartInstruction.Request.SHADOW}
-POLICY = 1
-"""CommandStatus.SOURCE_POLICY."""
+MODES = {
+    "auto": StartInstruction.Request.AUTO,
+    "review": StartInstruction.Request.REVIEW,
+    "shadow": StartInstruction.Request.SHADOW,
+}
+SOURCES = {"hold": 0, "policy": 1, "teleop": 2}
+"""CommandStatus.SOURCE_* by the page's words."""
+DECISIONS = {
+    "approve": ReviewPlan.Request.APPROVE,
+    "rethink": ReviewPlan.Request.RETHINK,
+    "reject": ReviewPlan.Request.REJECT,
+}
+LABELS = {
+    "success": LabelEpisode.Request.SUCCESS,
+    "failure": LabelEpisode.Request.FAILURE,
+    "discard": LabelEpisode.Request.DISCARD,
+}
 
 
 class RosCommands:
@@ -30,19 +55,27 @@ class RosCommands:
         self._select = client(SelectSource, "commander/select_source")
         self._home = client(Trigger, "franka/home")
         self._scene = client(Trigger, "sim_cameras/reset_scene")
+        self._steer = client(SteerTrace, "policy/steer_trace")
+        self._clear = client(Trigger, "policy/clear_steering")
+        self._review = client(ReviewPlan, "policy/review_plan")
+        self._record = client(StartEpisode, "recorder/start")
+        self._label = client(LabelEpisode, "recorder/label_episode")
+        self._task = client(SelectTask, "recorder/select_task")
+        self._recorder = {
+            "stop": client(Trigger, "recorder/stop"),
+            "redo": client(Trigger, "recorder/redo"),
+            "scene_changed": client(Trigger, "recorder/scene_changed"),
+        }
 
     def start(self, instruction: str, mode: str) -> str:
         if mode not in MODES:
             raise PageError(f"mode '{mode}' is not available; use {' or '.join(MODES)}")
-        if mode == "auto":
-            answer = self._call(self._select, SelectSource.Request(source=POLICY))
+        if mode != "shadow":
+            answer = self._call(self._select, SelectSource.Request(source=SOURCES["policy"]))
             if not answer.accepted:
                 raise PageError(f"{answer.message}: press Reset first")
         request = StartInstruction.Request(instruction=instruction, mode=MODES[mode])
-        answer = self._call(self._start, request)
-        if not answer.accepted:
-            raise PageError(answer.message)
-        return str(answer.message)
+        return self._accepted(self._start, request)
 
     def stop(self) -> str:
         # The commander first: it holds the arm at once; the policy may take its time.
@@ -63,6 +96,48 @@ class RosCommands:
 
     def new_scene(self) -> str:
         return self._trigger(self._scene)
+
+    def steer(self, drawn: Drawn) -> str:
+        header = Header(stamp=convert.to_time(drawn.stamp), frame_id="external_color_optical_frame")
+        trace = convert.trace_message(
+            drawn.points,
+            header,
+            source=VisualTrace.SOURCE_HUMAN,
+            image_width=drawn.width,
+            image_height=drawn.height,
+        )
+        lifetime = SteerTrace.Request.NEXT_CHUNK
+        if drawn.until_cleared:
+            lifetime = SteerTrace.Request.UNTIL_CLEARED
+        # A stroke is a change of mind: what is left of the old plan is not run.
+        request = SteerTrace.Request(trace=trace, lifetime=lifetime, preempt=True)
+        return self._accepted(self._steer, request)
+
+    def clear(self) -> str:
+        return self._trigger(self._clear)
+
+    def review(self, plan: int, choice: str) -> str:
+        request = ReviewPlan.Request(chunk_id=plan, decision=DECISIONS[choice])
+        return self._accepted(self._review, request)
+
+    def record(self, choice: str, task: str) -> str:
+        if choice == "start":
+            return self._accepted(self._record, StartEpisode.Request(task=task), timeout=10.0)
+        if choice == "next_task":
+            return self._accepted(self._task, SelectTask.Request(index=SelectTask.Request.NEXT))
+        if choice in LABELS:
+            request = LabelEpisode.Request(outcome=LABELS[choice])
+            return self._accepted(self._label, request, timeout=10.0)
+        return self._trigger(self._recorder[choice], timeout=10.0)
+
+    def hand(self, choice: str) -> str:
+        return self._accepted(self._select, SelectSource.Request(source=SOURCES[choice]))
+
+    def _accepted(self, client: Client, request: Any, timeout: float | None = None) -> str:
+        answer = self._call(client, request, timeout)
+        if not answer.accepted:
+            raise PageError(answer.message)
+        return str(answer.message)
 
     def _trigger(self, client: Client, timeout: float | None = None) -> str:
         answer = self._call(client, Trigger.Request(), timeout)

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from molmoact_msgs.msg import ArmStatus, CommandStatus, PolicyStatus, Reasoning
+from molmoact_msgs.msg import (
+    ArmStatus,
+    CommandStatus,
+    EpisodeStatus,
+    PolicyStatus,
+    Reasoning,
+    SessionStatus,
+    VisualTrace,
+)
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -15,6 +24,7 @@ from molmoact_ros.geometry import Camera
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.inputs import StaticFrames
 from molmoact_ros.nodes.page_commands import RosCommands
+from molmoact_ros.nodes.page_views import recorder_view, tasks_view
 from molmoact_ros.nodes.runtime import LATCHED_QOS, OK, SENSOR_QOS, ManagedNode, SetupError, run
 from molmoact_ros.viz.depth_view import colour_mono8
 from molmoact_ros.web import status as page_status
@@ -23,6 +33,8 @@ from molmoact_ros.web.security import BindRefusedError
 from molmoact_ros.web.server import SteeringServer
 
 EXECUTED_POINTS = 120
+RECORDER_GONE_S = 3.0
+"""The recorder reports twice a second; after this silence the page hides its buttons."""
 
 
 class SteeringNode(ManagedNode):
@@ -53,6 +65,7 @@ class SteeringNode(ManagedNode):
         self._instruction = ""
         self._chunk = (0, -1)
         self._policy_status = PolicyStatus()
+        self._recorder_heard = 0.0
         subscribe = self.create_subscription
         for topic, stream in (
             ("external/image", Stream.EXTERNAL),
@@ -66,6 +79,10 @@ class SteeringNode(ManagedNode):
         subscribe(PolicyStatus, "policy_status", self._policy, LATCHED_QOS)
         subscribe(CommandStatus, "command_status", self._command, LATCHED_QOS)
         subscribe(ArmStatus, "arm_status", self._arm, LATCHED_QOS)
+        subscribe(VisualTrace, "steering_trace", self._steering, LATCHED_QOS)
+        subscribe(EpisodeStatus, "recorder/status", self._recorder, LATCHED_QOS)
+        subscribe(SessionStatus, "recorder/session", self._tasks, LATCHED_QOS)
+        self.create_timer(1.0, self._look_for_neighbours)
         try:
             self._server = SteeringServer(
                 self._state,
@@ -125,13 +142,7 @@ class SteeringNode(ManagedNode):
             self._instruction = message.instruction
             self._path.clear()
         if message.model != self._session.thinker:
-            self._session = page_status.Session(
-                message.model,
-                self._session.robot,
-                self._session.suggestions,
-                self._session.can_new_scene,
-                self._session.default_mode,
-            )
+            self._session = replace(self._session, thinker=message.model)
             self._state.set_session(self._session)
         rows = convert.rows_from(message.actions) if message.actions.rows else np.zeros((0, 7))
         self._state.add_thought(
@@ -151,17 +162,20 @@ class SteeringNode(ManagedNode):
 
     def _policy(self, message: PolicyStatus) -> None:
         self._policy_status = message
+        waits = message.phase == PolicyStatus.AWAITING_APPROVAL
         self._state.set_policy(
             page_status.PolicyStatus(
                 phase=page_status.PHASES[min(message.phase, len(page_status.PHASES) - 1)],
                 instruction=message.instruction,
                 detail=message.detail,
                 mode=page_status.MODES[min(message.mode, len(page_status.MODES) - 1)],
-                chunk_id=self._chunk[0],
-                row=self._chunk[1],
+                # A plan that waits is not the commander's yet.
+                chunk_id=message.chunk_id if waits else self._chunk[0],
+                row=-1 if waits else self._chunk[1],
                 rows=message.rows,
                 observation_age=message.observation_age,
                 inference_time=message.inference_time,
+                steering_active=message.steering_active,
             )
         )
 
@@ -192,6 +206,25 @@ class SteeringNode(ManagedNode):
                 gripper_width=message.gripper_width,
             )
         )
+
+    def _steering(self, message: VisualTrace) -> None:
+        self._state.set_sketch([(p.x, p.y) for p in message.points])
+
+    def _recorder(self, message: EpisodeStatus) -> None:
+        self._recorder_heard = self.now()
+        self._state.set_recorder(recorder_view(message))
+
+    def _tasks(self, message: SessionStatus) -> None:
+        self._state.set_tasks(tasks_view(message))
+
+    def _look_for_neighbours(self) -> None:
+        """Buttons of a node that is not there would only fail."""
+        if self.now() - self._recorder_heard > RECORDER_GONE_S:
+            self._state.set_recorder(None)
+        teleop = self.count_publishers("teleop/twist") > 0
+        if teleop != self._session.has_teleop:
+            self._session = replace(self._session, has_teleop=teleop)
+            self._state.set_session(self._session)
 
 
 def main() -> None:

@@ -15,8 +15,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from aiohttp import WSMsgType, web
 
 from molmoact_ros.web import protocol
-from molmoact_ros.web.page import PageError, PageState, Stream
-from molmoact_ros.web.protocol import MalformedError, Request
+from molmoact_ros.web.easel import Easel
+from molmoact_ros.web.page import Drawn, PageError, PageState
+from molmoact_ros.web.picture import LIVE, Stream
+from molmoact_ros.web.requests import MalformedError, Request, parse_request
+from molmoact_ros.web.seat import Seat
 from molmoact_ros.web.security import TokenBucket
 
 log = logging.getLogger(__name__)
@@ -26,19 +29,27 @@ STATUS_PERIOD_S = 0.1  # the commander reports at 50 Hz; nobody reads that fast
 REQUEST_RATE, REQUEST_BURST = 20.0, 40.0
 ERROR_REPLIES_RATE = 10.0
 
-Run = Callable[[Request], Awaitable[str]]  # raises PageError with words for the operator
+# Raises PageError with words for the operator.
+Run = Callable[[Request, "Drawn | None"], Awaitable[str]]
 
 
 class Client:
     """Serves one WebSocket until it closes. ``run`` carries out a command and returns its answer.
 
-    Raises nothing of its own: bad messages get an error reply and the connection lives.
+    seat: who may command. name: where this page is, in words for the other pages. Raises nothing
+    of its own: bad messages get an error reply and the connection lives.
     """
 
-    def __init__(self, socket: web.WebSocketResponse, state: PageState, run: Run) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, state: PageState, run: Run, seat: Seat, name: str
+    ) -> None:
         self._socket = socket
         self._state = state
         self._run = run
+        self._seat, self._name = seat, name
+        self._easel = Easel(state)
+        self._wanted: Request | None = None
+        self._drawing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._in_flight: dict[Stream, deque[int]] = defaultdict(deque)
         self._sent: dict[Stream, int] = {}
@@ -71,7 +82,7 @@ class Client:
             await asyncio.gather(*left, return_exceptions=True)
 
     async def _send(self) -> None:
-        version, thought, next_status = 0, 0, 0.0
+        version, thought, next_status, seat = 0, 0, 0.0, 0
         loop = asyncio.get_running_loop()
         try:
             await self._socket.send_str(
@@ -80,6 +91,12 @@ class Client:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
+                if seat != self._seat.version:
+                    seat = self._seat.version
+                    driving, name = self._seat.holds(self), self._seat.name
+                    await self._socket.send_str(
+                        protocol.event("role", driving=driving, driver=name)
+                    )
                 snapshot = self._state.snapshot(after_thought=thought)
                 if snapshot.version != version:
                     if loop.time() >= next_status:
@@ -90,7 +107,7 @@ class Client:
                 for number, view in snapshot.thoughts:
                     thought = number
                     await self._socket.send_str(protocol.thought_event(number, view))
-                for stream in Stream:
+                for stream in LIVE:
                     await self._send_picture(stream)
         except (ConnectionError, RuntimeError) as error:
             # aiohttp reports a socket that closed under a write in either way.
@@ -105,9 +122,19 @@ class Client:
         if len(waiting) >= IN_FLIGHT:
             return  # the receipt wakes us; by then there may be a newer picture
         self._sent[stream] = picture.number
+        if stream is Stream.EXTERNAL:
+            self._easel.sent(picture)
         waiting.append(picture.number & 0xFFFFFFFF)
         jpeg = await asyncio.to_thread(picture.jpeg)
         await self._socket.send_bytes(protocol.pack_picture(stream, picture, jpeg))
+
+    async def _send_image(self, stream: Stream, number: int, stamp: float, data: bytes) -> None:
+        if self._socket.closed:
+            return
+        try:
+            await self._socket.send_bytes(protocol.pack_image(stream, number, stamp, data))
+        except (ConnectionError, RuntimeError) as error:
+            log.debug("preview not delivered: %s", error)
 
     async def _receive(self) -> None:
         async for message in self._socket:
@@ -133,7 +160,7 @@ class Client:
 
     def _text(self, text: str) -> None:
         try:
-            request = protocol.parse_request(text)
+            request = parse_request(text)
         except MalformedError as error:
             self._reply_error(0, str(error))
             return
@@ -147,11 +174,45 @@ class Client:
             await self._reply("pong", time=request.time, now=self._state.clock())
             return
         try:
-            words = await self._run(request)
+            words = await self._answer(request)
         except PageError as error:
             await self._reply("error", id=request.id, message=str(error))
             return
         await self._reply("answer", id=request.id, command=request.kind, message=words)
+
+    async def _answer(self, request: Request) -> str:
+        """Words for the page. Raises PageError with why not."""
+        if refused := self._seat.may(self, request.kind):
+            raise PageError(refused)
+        if request.kind == "drive":
+            return self._drive(request.want)
+        if request.kind == "freeze":
+            stamp = self._easel.freeze(request.frame).stamp
+            await self._reply("frozen", frame=request.frame, stamp=stamp)
+            return "frozen"
+        if request.kind == "preview":
+            await self._preview(request)
+            return "shown"
+        drawn = self._easel.drawn(request) if request.kind == "steer" else None
+        return await self._run(request, drawn)
+
+    async def _preview(self, request: Request) -> None:
+        """Draw the newest line only, one at a time: an older one must never come last."""
+        self._wanted = request
+        async with self._drawing:
+            if self._wanted is not request:
+                return
+            easel, points = self._easel, request.points
+            picture, png = await asyncio.to_thread(easel.preview, request.frame, points)
+            await self._send_image(Stream.PREVIEW, picture.number, picture.stamp, png)
+
+    def _drive(self, want: bool) -> str:
+        if not want:
+            self._seat.leave(self)
+            return "you are watching now"
+        if refused := self._seat.take(self, self._name):
+            raise PageError(refused)
+        return "you drive now"
 
     def _reply_error(self, number: int, message: str) -> None:
         # Limited, so that a page gone mad does not make us send as fast as it does.

@@ -7,8 +7,8 @@ import logging
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from molmoact_ros.web.page import PageCommands, PageError
-from molmoact_ros.web.protocol import Request
+from molmoact_ros.web.page import Drawn, PageCommands, PageError
+from molmoact_ros.web.requests import Request
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +23,14 @@ class Lanes:
         self._lock = threading.Lock()
         self._waiting_stop: Future[str] | None = None
 
-    async def run(self, request: Request) -> str:
-        """The command's answer in words. Raises PageError when it was refused or failed."""
+    async def run(self, request: Request, drawn: Drawn | None = None) -> str:
+        """The command's answer in words. Raises PageError when it was refused or failed.
+
+        drawn: the path of a steer request, with the picture it was drawn on.
+        """
         if request.kind == "stop":
             return await self._outcome(self._submit_stop(), "stop")
-        return await self._outcome(self._pool.submit(self._call, request), request.kind)
+        return await self._outcome(self._pool.submit(self._call, request, drawn), request.kind)
 
     def close(self) -> None:
         """Let running commands end; drop those that have not begun."""
@@ -47,14 +50,26 @@ class Lanes:
             self._waiting_stop = None
         return self._commands.stop()
 
-    def _call(self, request: Request) -> str:
+    def _call(self, request: Request, drawn: Drawn | None) -> str:
+        commands = self._commands
         if request.kind == "start":
-            return self._commands.start(request.instruction, request.mode)
-        if request.kind == "reset":
-            return self._commands.reset()
-        if request.kind == "home":
-            return self._commands.home()
-        return self._commands.new_scene()
+            return commands.start(request.instruction, request.mode)
+        if request.kind == "steer":
+            assert drawn is not None, "the client looks the picture up"
+            return commands.steer(drawn)
+        if request.kind == "review":
+            return commands.review(request.plan, request.choice)
+        if request.kind == "record":
+            return commands.record(request.choice, request.instruction)
+        if request.kind == "hand":
+            return commands.hand(request.choice)
+        plain = {
+            "reset": commands.reset,
+            "home": commands.home,
+            "new_scene": commands.new_scene,
+            "clear": commands.clear,
+        }
+        return plain[request.kind]()
 
     async def _outcome(self, future: Future[str], name: str) -> str:
         await asyncio.wait({asyncio.wrap_future(_uncancelled(future))})

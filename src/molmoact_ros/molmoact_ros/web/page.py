@@ -12,14 +12,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from molmoact_ros.viz.jpeg import check_image, encode_jpeg
-from molmoact_ros.web.status import ArmStatus, CommandStatus, PolicyStatus, Session, ThoughtView
+from molmoact_ros.viz.jpeg import check_image
+from molmoact_ros.web.picture import Picture
+from molmoact_ros.web.picture import Stream as Stream
+from molmoact_ros.web.status import (
+    ArmStatus,
+    CommandStatus,
+    PolicyStatus,
+    RecorderStatus,
+    Session,
+    TasksStatus,
+    ThoughtView,
+)
 from molmoact_ros.web.status import finite as finite_json
 from molmoact_ros.web.words import in_words
 
@@ -41,33 +50,25 @@ class PageCommands(Protocol):
     def reset(self) -> str: ...
     def home(self) -> str: ...
     def new_scene(self) -> str: ...
+    def steer(self, drawn: Drawn) -> str: ...
+    def clear(self) -> str: ...
+    def review(self, plan: int, choice: str) -> str: ...
+    def record(self, choice: str, task: str) -> str: ...
+    def hand(self, choice: str) -> str: ...
 
 
-class Stream(IntEnum):
-    """Picture streams; the number is the first byte of a binary WebSocket frame."""
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A checked path on the picture of ``stamp`` that is ``width`` x ``height`` pixels.
 
-    EXTERNAL = 1
-    WRIST = 2
-    DEPTH = 3
+    points: 2 to 5, (x, y) on the 0..255 grid. until_cleared: its lifetime, else the next chunk.
+    """
 
-
-class Picture:
-    """One picture of a stream: RGB [H, W, 3] or mono8 [H, W], encoded once, on first use."""
-
-    def __init__(self, number: int, stamp: float, rgb: NDArray[np.uint8], quality: int) -> None:
-        self.number = number
-        self.stamp = stamp
-        self._rgb = rgb
-        self._quality = quality
-        self._jpeg: bytes | None = None
-        self._lock = threading.Lock()
-
-    def jpeg(self) -> bytes:
-        """The JPEG. The first call works for some milliseconds: keep it off an event loop."""
-        with self._lock:
-            if self._jpeg is None:
-                self._jpeg = encode_jpeg(self._rgb, self._quality)
-            return self._jpeg
+    points: tuple[tuple[float, float], ...]
+    stamp: float
+    width: int
+    height: int
+    until_cleared: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +99,9 @@ class PageState:
         self._command: CommandStatus | None = None
         self._arm: ArmStatus | None = None
         self._executed: tuple[tuple[float, float], ...] = ()
+        self._sketch: tuple[tuple[float, float], ...] = ()
+        self._recorder: RecorderStatus | None = None
+        self._tasks: TasksStatus | None = None
         self._pictures: dict[Stream, Picture] = {}
         self._thoughts: deque[tuple[int, ThoughtView]] = deque(maxlen=history)
         self._counter = 0
@@ -131,6 +135,17 @@ class PageState:
         """The tool's measured path, (x, y) on the 0..255 grid of the external image."""
         self._set("_executed", tuple((float(x), float(y)) for x, y in points))
 
+    def set_sketch(self, points: Sequence[tuple[float, float]]) -> None:
+        """The person's path that steers now, on the 0..255 grid; empty when none does."""
+        self._set("_sketch", tuple((float(x), float(y)) for x, y in points))
+
+    def set_recorder(self, status: RecorderStatus | None) -> None:
+        """None: there is no recorder, and the page shows no button for it."""
+        self._set("_recorder", status)
+
+    def set_tasks(self, status: TasksStatus | None) -> None:
+        self._set("_tasks", status)
+
     def add_thought(self, thought: ThoughtView) -> None:
         """Append to the timeline; the oldest falls out."""
         with self._lock:
@@ -148,6 +163,7 @@ class PageState:
         with self._lock:
             parts = (self._session, self._policy, self._command, self._arm)
             executed, version = self._executed, self._version
+            sketch, recorder, tasks = self._sketch, self._recorder, self._tasks
             thoughts = tuple(item for item in self._thoughts if item[0] > after_thought)
         session, policy, command, arm = parts
         status: dict[str, object] = {
@@ -156,6 +172,9 @@ class PageState:
             "command": _plain(command),
             "arm": _plain(arm),
             "executed": finite_json(executed),
+            "sketch": finite_json(sketch),
+            "recorder": _plain(recorder),
+            "tasks": _plain(tasks),
             "words": _plain(in_words(policy, command, arm)),
         }
         return Snapshot(version, status, thoughts)

@@ -15,7 +15,8 @@ from molmoact_ros.web.client import Client
 from molmoact_ros.web.files import load_static
 from molmoact_ros.web.lanes import Lanes
 from molmoact_ros.web.page import PageCommands, PageError, PageState, Stream
-from molmoact_ros.web.protocol import Request
+from molmoact_ros.web.requests import Request
+from molmoact_ros.web.seat import Seat
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class SteeringServer:
         self._names = frozenset(name.lower() for name in (host, *allowed_hosts) if name)
         self._lanes = Lanes(commands)
         self._clients: set[Client] = set()
+        self._seat = Seat()
         self._files = load_static()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="steering-page", daemon=True)
@@ -222,10 +224,15 @@ class SteeringServer:
         socket = web.WebSocketResponse(heartbeat=10.0, max_msg_size=_SOCKET_BYTES, compress=False)
         socket.headers.update(security.HEADERS)
         await socket.prepare(request)
-        client = Client(socket, self._state, self._lanes.run)
+        name = "this computer" if security.is_loopback(request.remote) else str(request.remote)
+        client = Client(socket, self._state, self._lanes.run, self._seat, name)
         self._clients.add(client)
+        self._seat.enter(client, name)
+        self._wake()
         try:
             await client.serve()
         finally:
             self._clients.discard(client)
+            self._seat.leave(client)
+            self._wake()
         return socket

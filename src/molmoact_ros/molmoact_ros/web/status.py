@@ -14,6 +14,7 @@ PHASES = ("idle", "waiting_for_data", "thinking", "awaiting_approval", "executin
           "fault")  # fmt: skip
 MODES = ("auto", "review", "shadow")
 SOURCES = ("hold", "policy", "teleop")
+RECORDER_STATES = ("idle", "recording", "saving", "unlabelled")
 CHUNK_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 
 
@@ -26,6 +27,7 @@ class Session:
     suggestions: tuple[str, ...] = ()
     can_new_scene: bool = False
     default_mode: str = "auto"
+    has_teleop: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class PolicyStatus:
     rows: int = 0
     observation_age: float = 0.0
     inference_time: float = 0.0
+    steering_active: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,52 @@ class ArmStatus:
 
 
 @dataclass(frozen=True)
+class TopicView:
+    """One recorded topic that needs a look. level: ok, warn or missing. rate: Hz."""
+
+    topic: str
+    level: str = "ok"
+    rate: float = 0.0
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class RecorderStatus:
+    """state: one of RECORDER_STATES. elapsed: seconds. free: seconds the disk lasts, -1 unknown.
+
+    topics: those that are not well. count: all topics that are recorded.
+    """
+
+    state: str = "idle"
+    task: str = ""
+    elapsed: float = 0.0
+    megabytes: float = 0.0
+    free: float = -1.0
+    dropped: int = 0
+    detail: str = ""
+    warnings: tuple[str, ...] = ()
+    topics: tuple[TopicView, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class TasksStatus:
+    """The operator's list. prompt: what to do before the next take.
+
+    tasks: (words, successes, successes wanted).
+    """
+
+    task: str = ""
+    prompt: str = ""
+    tasks: tuple[tuple[str, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class ThoughtView:
     """One thought as the page draws it.
 
-    trace: points (x, y) on the 0..255 grid of the external image. actions: rows of
-    CHUNK_NAMES in metres, radians and 1 open / 0 closed, ``period`` seconds a row.
+    trace: points (x, y) on the 0..255 grid of the external image; a person's when steered.
+    actions: rows of CHUNK_NAMES in metres, radians and 1 open / 0 closed, ``period`` seconds a row.
     timings: stage -> seconds. refusal: why it must not be executed; empty when it may.
     """
 

@@ -34,6 +34,8 @@ def in_words(
         return Words("stop", "The policy cannot think", _first(policy.detail, "Press Start again."))
     if policy.phase == "waiting_for_data":
         return Words("warn", "Waiting for cameras", _first(policy.detail, "Check both cameras."))
+    if command is not None and command.source == "teleop":
+        return Words("warn", "A person drives by hand", "The policy waits until the hand lets go.")
     if policy.phase == "awaiting_approval":
         return Words("busy", "A plan waits for you", _first(policy.detail, "Approve or reject it."))
     if policy.phase == "paused":
@@ -54,6 +56,8 @@ def _working(policy: PolicyStatus, command: CommandStatus | None) -> Words:
         return Words("busy", "Thinking only", _first(detail, "Shadow mode: the arm does not move."))
     if command is not None and command.source == "hold" and policy.phase == "executing":
         return Words("warn", "Holding still", _first(_sentence(command.reason), detail))
+    if policy.steering_active:
+        return Words("busy", "Following your path", "Clear the path to let the robot decide again.")
     if policy.phase == "thinking" and policy.row >= policy.rows:
         return Words("busy", "Thinking", _first(detail, "The first motion follows."))
     return Words("busy", "Moving", _first(detail, "Press STOP at any time."))

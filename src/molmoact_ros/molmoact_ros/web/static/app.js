@@ -1,15 +1,24 @@
 // The page: puts what the robot tells into words and pictures, and asks it for commands.
 import { Link } from "./link.js";
+import { recent, remember } from "./history.js";
+import { Pen } from "./pen.js";
+import { showRecorder, wireRecorder } from "./record.js";
 import { Stage, showSmall } from "./stage.js";
+import { Steering } from "./steer.js";
 import { drawChunk, drawThoughts } from "./thoughts.js";
 
-const EXTERNAL = 1, WRIST = 2, DEPTH = 3;
+const EXTERNAL = 1, WRIST = 2, DEPTH = 3, PREVIEW = 4;
 const OLD_S = 1.0; // the policy refuses older pictures, so the page must not look live
 const HISTORY = 24;
+const DRIVERS = "#start, #reset, #home, #new-scene, #unsteer, #plan button, #rec button, #hand button";
 
 const get = (id) => document.getElementById(id);
 const link = new Link();
 const stage = new Stage(get("view"));
+const pen = new Pen(get("view"), stage, link);
+const steering = new Steering(pen, stage, link, toast, startTyped);
+const glass = []; // seconds from a picture's stamp to the screen, for who measures it
+window.molmoact = { glass, pen, stage, link };
 let status = {};
 let thoughts = [];
 let lastStamp = null;
@@ -21,23 +30,30 @@ link.addEventListener("lost", ({ detail }) => {
     ? "A token is needed: open the address that the terminal printed."
     : "Connection lost. This picture is old and the robot may still move. Trying again; STOP still tries another way.";
   setLink("lost", "No connection", words);
+  if (pen.drawing) pen.discard();
   // The last words heard may be wrong by now, and "Ready" over a dead line would mislead.
   showWords({ level: "stop", title: "Unknown", next: "The robot's state is not known without a connection." });
 });
 link.addEventListener("hello", () => { thoughts = []; });
+link.addEventListener("role", ({ detail }) => showRole(detail));
 link.addEventListener("error", ({ detail }) => toast(detail.message, true));
 link.addEventListener("status", ({ detail }) => showStatus(detail));
 link.addEventListener("thought", ({ detail }) => {
   thoughts = [{ ...detail.thought, number: detail.number }, ...thoughts].slice(0, HISTORY);
   drawThoughts(thoughts);
-  if (!detail.thought.refusal) stage.setTrace(detail.thought.trace);
+  if (!detail.thought.refusal && !detail.thought.steered) stage.setTrace(detail.thought.trace);
   showChunk();
 });
-link.addEventListener("picture", ({ detail: { stream, stamp, bitmap } }) => {
+link.addEventListener("picture", ({ detail: { stream, number, stamp, bitmap } }) => {
   if (stream === EXTERNAL) {
-    stage.show(bitmap);
+    if (!stage.show(bitmap, { number, stamp })) return;
     lastStamp = stamp;
-  } else if (stream === WRIST) showSmall(get("wrist"), bitmap);
+    requestAnimationFrame(() => {
+      glass.push(link.age(stamp));
+      if (glass.length > 300) glass.shift();
+    });
+  } else if (stream === PREVIEW) showSmall(get("preview"), bitmap);
+  else if (stream === WRIST) showSmall(get("wrist"), bitmap);
   else if (stream === DEPTH) showSmall(get("depth"), bitmap);
   else bitmap.close();
 });
@@ -47,7 +63,21 @@ function setLink(state, words, banner) {
   get("link-words").textContent = words;
   get("banner").textContent = banner;
   get("banner").hidden = !banner;
-  for (const id of ["start", "reset", "home", "new-scene"]) get(id).disabled = state !== "open";
+  if (state !== "open") showRole({ driving: false, driver: "" });
+}
+
+let driving = false;
+function showRole(role) {
+  driving = role.driving && link.open;
+  const seat = driving ? "driving" : role.driver ? "watching" : "free";
+  get("seat").dataset.seat = seat;
+  setText("seat-words", { driving: "You drive", watching: `Watching, ${role.driver} drives`, free: link.open ? "Nobody drives" : "Not connected" }[seat]);
+  get("seat-button").hidden = !link.open;
+  setText("seat-button", driving ? "Hand over" : "Take over");
+  pen.allowed = driving;
+  if (!driving && pen.drawing) pen.discard();
+  document.body.dataset.seat = seat;
+  for (const button of document.querySelectorAll(DRIVERS)) button.disabled = !driving;
 }
 
 function showStatus(news) {
@@ -63,6 +93,9 @@ function showStatus(news) {
   get("new-scene").hidden = !session.can_new_scene;
   stage.resting = !policy || policy.phase === "idle" || policy.phase === "fault";
   stage.setExecuted(news.executed);
+  steering.status(news);
+  showRecorder(news);
+  showHand(session, news.command);
   showSuggestions(session.suggestions);
   if (first) document.querySelector(`input[value="${session.default_mode}"]`)?.click();
   showChunk();
@@ -72,6 +105,15 @@ function showWords({ level, title, next }) {
   get("status").dataset.level = level;
   setText("status-title", title);
   setText("status-next", next);
+}
+
+function showHand(session, command) {
+  const by = command?.source ?? "hold";
+  get("hand").hidden = !session.has_teleop && by !== "teleop";
+  setText("hand-words", { policy: "the policy", teleop: "a person's hand", hold: "nobody" }[by]);
+  for (const button of document.querySelectorAll("[data-hand]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.hand === by));
+  }
 }
 
 let chunkKey = "";
@@ -88,9 +130,11 @@ function showChunk() {
 
 let suggestionKey = "";
 function showSuggestions(list) {
-  get("more").hidden = !list.length;
-  if (suggestionKey === (suggestionKey = list.join("\n"))) return;
-  get("suggestions").replaceChildren(...list.map((text) => {
+  const past = recent().filter((text) => !list.includes(text));
+  get("more").hidden = !list.length && !past.length;
+  if (suggestionKey === (suggestionKey = [...list, "", ...past].join("\n"))) return;
+  const heading = (text) => Object.assign(document.createElement("p"), { textContent: text });
+  const choice = (text) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = text;
@@ -100,7 +144,10 @@ function showSuggestions(list) {
       get("start").focus();
     });
     return button;
-  }));
+  };
+  get("suggestions").replaceChildren(
+    ...(past.length ? [heading("Asked before"), ...past.map(choice), heading("Suggestions")] : []),
+    ...list.map(choice));
 }
 
 // Screen readers repeat a live region whenever it is written, so write only changes.
@@ -133,20 +180,29 @@ function openSuggestions(open) {
   get("more").setAttribute("aria-expanded", String(open));
 }
 
-get("form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const box = get("instruction");
-  const instruction = box.value.trim();
-  openSuggestions(false);
-  if (!instruction) { // an arm must never move for a text that nobody chose
-    toast("Type what the robot should do, or choose a suggestion.", true);
-    box.focus();
-    return;
-  }
-  box.blur(); // so that Space stops from now on
+/** Start what is typed; null when nothing is: an arm must never move for a text nobody chose. */
+async function startTyped() {
+  const instruction = get("instruction").value.trim();
+  if (!instruction) return null;
+  get("instruction").blur(); // so that Space stops from now on
   const mode = new FormData(get("form")).get("mode") ?? "auto";
-  command("start", { instruction, mode });
+  remember(instruction);
+  await command("start", { instruction, mode });
+  return instruction;
+}
+
+get("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  openSuggestions(false);
+  if (await startTyped()) return;
+  toast("Type what the robot should do, or choose a suggestion.", true);
+  get("instruction").focus();
 });
+get("seat-button").addEventListener("click", () => command("drive", { want: !driving }));
+wireRecorder((choice) => command("record", { choice }));
+for (const button of document.querySelectorAll("[data-hand]")) {
+  button.addEventListener("click", () => command("hand", { choice: button.dataset.hand }));
+}
 get("stop").addEventListener("pointerdown", stop); // a press, not a release, stops
 get("stop").addEventListener("click", (event) => { if (event.detail === 0) stop(); }); // Enter, tools
 get("reset").addEventListener("click", () => command("reset"));
@@ -170,7 +226,8 @@ document.addEventListener("keydown", (event) => {
   if (event.code === "Space" && !typing) {
     event.preventDefault();
     if (!event.repeat) stop();
-  } else if (event.key === "Escape") openSuggestions(false);
+  } else if (!typing && steering.key(event)) return;
+  else if (event.key === "Escape") openSuggestions(false);
   else if (event.key === "/" && !typing) {
     event.preventDefault();
     get("instruction").focus();
@@ -184,10 +241,11 @@ document.addEventListener("keyup", (event) => {
 }, true);
 
 setInterval(() => {
-  if (lastStamp === null) return;
+  if (lastStamp === null || pen.drawing) return;
   const age = link.age(lastStamp);
   const old = age !== null && age > OLD_S;
   get("badge").hidden = false;
+  get("badge").classList.remove("held");
   get("badge").classList.toggle("old", old);
   get("badge").textContent = age === null ? "Live" : `${old ? "Old picture" : "Live"}, ${Math.max(0, age).toFixed(old ? 1 : 2)} s`;
 }, 250);

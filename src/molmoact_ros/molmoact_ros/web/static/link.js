@@ -1,5 +1,5 @@
 // The line to the robot: reconnects, confirms pictures, keeps the two clocks together.
-const HEADER_BYTES = 16;
+const HEADER_BYTES = 16, PREVIEW = 4;
 const RETRY_MS = [300, 700, 1500, 3000];
 
 export class Link extends EventTarget {
@@ -10,6 +10,8 @@ export class Link extends EventTarget {
     this.lastId = 0;
     this.failures = 0;
     this.answers = new Map();
+    this.turns = {};
+    this.shown = {};
     this.connect();
     setInterval(() => this.ping(), 2000);
   }
@@ -73,11 +75,16 @@ export class Link extends EventTarget {
   async picture(socket, buffer) {
     const head = new DataView(buffer, 0, HEADER_BYTES);
     const stream = head.getUint8(0), number = head.getUint32(4, true), stamp = head.getFloat64(8, true);
+    const turn = this.turns[stream] = (this.turns[stream] ?? 0) + 1;
     let bitmap = null;
     try {
-      bitmap = await createImageBitmap(new Blob([new Uint8Array(buffer, HEADER_BYTES)], { type: "image/jpeg" }));
+      bitmap = await createImageBitmap(new Blob([new Uint8Array(buffer, HEADER_BYTES)], { type: stream === PREVIEW ? "image/png" : "image/jpeg" }));
     } catch { /* a damaged picture is skipped, but confirmed: the next one may be whole */ }
-    if (bitmap) this.emit("picture", { stream, number, stamp, bitmap });
+    // Decoding takes turns as it likes: what came first must not be shown last.
+    if (bitmap && turn > (this.shown[stream] ?? 0)) {
+      this.shown[stream] = turn;
+      this.emit("picture", { stream, number, stamp, bitmap });
+    } else bitmap?.close();
     if (socket.readyState === WebSocket.OPEN) {
       const receipt = new DataView(new ArrayBuffer(5));
       receipt.setUint8(0, stream);

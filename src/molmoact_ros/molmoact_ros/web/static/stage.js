@@ -1,5 +1,6 @@
 // The external picture and what is drawn on it, sharp on every screen.
 const MODEL = [34, 211, 238];
+const HUMAN = [255, 149, 51];
 const DARK = "rgba(4, 8, 14, 0.6)";
 const MORPH_MS = 260;
 
@@ -17,13 +18,23 @@ export class Stage {
     this.from = [];
     this.began = 0;
     this.executed = [];
+    this.sketch = []; // being drawn
+    this.human = []; // sent, and steering
+    this.frame = null; // number and stamp of the picture that is shown
+    this.frozen = false;
     this.resting = false; // nothing is planned now: what is drawn is history
     this.showTrace = true;
     this.showExecuted = true;
     new ResizeObserver(() => this.redraw()).observe(view);
   }
 
-  show(bitmap) {
+  /** The newest picture, unless the pen lies on an older one. Whether it is shown. */
+  show(bitmap, frame) {
+    if (this.frozen) {
+      bitmap.close();
+      return false;
+    }
+    this.frame = frame;
     if (this.picture.width !== bitmap.width || this.picture.height !== bitmap.height) {
       this.picture.width = bitmap.width;
       this.picture.height = bitmap.height;
@@ -32,6 +43,31 @@ export class Stage {
     this.pen.drawImage(bitmap, 0, 0);
     bitmap.close();
     this.view.classList.add("live");
+    return true;
+  }
+
+  freeze() {
+    this.frozen = true;
+    this.view.classList.add("frozen");
+    return this.frame;
+  }
+
+  thaw() {
+    this.frozen = false;
+    this.view.classList.remove("frozen");
+  }
+
+  /** Where the tool was seen last, on the 0..255 grid. */
+  get tool() { return this.executed.at(-1); }
+
+  setSketch(points) {
+    this.sketch = points;
+    this.redraw();
+  }
+
+  setHuman(points) {
+    this.human = points;
+    this.redraw();
   }
 
   /** A new thought's trace; the old line moves to it, so that the eye sees what changed. */
@@ -72,12 +108,40 @@ export class Stage {
     const place = ([x, y]) => [(x / 255) * width, (y / 255) * height];
     const thick = Math.max(2, width / 230);
     if (this.showExecuted) this.drawExecuted(this.executed.map(place), thick);
-    if (!this.showTrace) return;
+    this.drawModel(place, thick);
+    ink.globalAlpha = 1;
+    if (this.human.length && !this.sketch.length) this.drawTrace(this.human.map(place), thick, HUMAN, 0.8);
+    if (this.frozen) this.drawSketch(place, thick);
+  }
+
+  drawModel(place, thick) {
+    if (!this.showTrace || (this.human.length && !this.frozen)) return;
     const part = Math.min(1, (performance.now() - this.began) / MORPH_MS);
     const ease = 1 - (1 - part) ** 3;
     const points = this.trace.map((point, i) => mix2(this.from[i], point, ease));
-    this.drawTrace(points.map(place), thick);
+    this.drawTrace(points.map(place), thick, MODEL);
     if (part < 1) this.redraw();
+  }
+
+  drawSketch(place, thick) {
+    const ink = this.ink, points = this.sketch.map(place);
+    if (this.tool && !this.sketch.length) this.ring(place(this.tool), thick * 4);
+    if (points.length > 1) {
+      this.line(points, DARK, thick * 2.4);
+      ink.setLineDash([0.1, thick * 2.1]); // dots: not sent yet
+      this.line(points, css(HUMAN), thick * 1.15);
+      ink.setLineDash([]);
+    }
+    const radius = Math.max(11, thick * 3.2);
+    for (let i = points.length - 1; i >= 0; i--) this.disc(points[i], radius, String(i + 1), HUMAN);
+  }
+
+  ring([x, y], radius) {
+    this.ink.beginPath();
+    this.ink.arc(x, y, radius, 0, 2 * Math.PI);
+    this.ink.lineWidth = 2.5;
+    this.ink.strokeStyle = css(HUMAN);
+    this.ink.stroke();
   }
 
   drawExecuted(points, thick) {
@@ -93,22 +157,23 @@ export class Stage {
     this.ink.lineCap = "round";
   }
 
-  drawTrace(points, thick) {
+  drawTrace(points, thick, colour, size = 1) {
     if (!points.length) return;
     this.ink.shadowColor = "rgba(4, 8, 14, 0.8)";
     this.ink.shadowBlur = thick * 2.5;
     if (points.length > 1) this.line(points, DARK, thick * 2.2);
     this.ink.shadowBlur = 0;
+    const dim = colour.map((value) => Math.round(value * 0.42));
     for (let i = 1; i < points.length; i++) {
       const shade = this.ink.createLinearGradient(...points[i - 1], ...points[i]);
       const last = points.length - 1;
-      shade.addColorStop(0, css(mix([8, 90, 110], MODEL, (i - 1) / last)));
-      shade.addColorStop(1, css(mix([8, 90, 110], MODEL, i / last)));
+      shade.addColorStop(0, css(mix(dim, colour, (i - 1) / last)));
+      shade.addColorStop(1, css(mix(dim, colour, i / last)));
       this.line(points.slice(i - 1, i + 1), shade, thick);
     }
-    const radius = Math.max(7, thick * 2.7);
+    const radius = Math.max(7, thick * 2.7) * size;
     // Backwards: where points meet, the one that comes first stays readable.
-    for (let i = points.length - 1; i >= 0; i--) this.disc(points[i], radius, String(i + 1));
+    for (let i = points.length - 1; i >= 0; i--) this.disc(points[i], radius, String(i + 1), colour);
   }
 
   line(points, colour, width) {
@@ -120,11 +185,11 @@ export class Stage {
     ink.stroke();
   }
 
-  disc([x, y], radius, label) {
+  disc([x, y], radius, label, colour) {
     const ink = this.ink;
     ink.beginPath();
     ink.arc(x, y, radius, 0, 2 * Math.PI);
-    ink.fillStyle = css(MODEL);
+    ink.fillStyle = css(colour);
     ink.fill();
     ink.lineWidth = 2;
     ink.strokeStyle = "rgba(4, 8, 14, 0.85)";
