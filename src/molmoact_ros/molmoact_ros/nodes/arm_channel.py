@@ -90,7 +90,9 @@ class ArmChannel:
             self._warn(f"current_pose refused: {refusal}")
 
     def _feed_status(self, message: ArmStatus) -> None:
-        self._commander.feed_arm_ready(message.connected and message.armed, message.detail)
+        ready = message.connected and message.armed
+        words = message.detail or f"it is {message.mode}; call ~/arm of the arm node"
+        self._commander.feed_arm_ready(ready, message.detail if ready else words)
 
     def _feed_twist(self, message: TwistStamped) -> None:
         if message.header.frame_id and message.header.frame_id != self.base:

@@ -19,7 +19,7 @@ from typing import Any
 CONTROL_PORT = 5599
 _MAX_DATAGRAM = 8192
 Handler = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-FAULTS = ("reflex", "user_stop", "manual", "release", "freeze")
+FAULTS = ("reflex", "user_stop", "manual", "release", "freeze", "jam")
 
 
 class SimControlError(RuntimeError):
@@ -62,8 +62,8 @@ class SimControl:
         return int(reply["generation"])
 
     def fault(self, kind: str, ms: int = 0) -> None:
-        """reflex, user_stop, manual: as the robot would. release: end it. freeze: no network
-        for ``ms`` milliseconds of simulated time."""
+        """reflex, user_stop, manual: as the robot would. jam: the fingers stick. release: end
+        all of these. freeze: no network for ``ms`` milliseconds of simulated time."""
         self._ask("fault", kind=kind, ms=ms)
 
     def push(self, force: Sequence[float], seconds: float = 0.5) -> None:

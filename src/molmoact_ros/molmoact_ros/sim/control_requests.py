@@ -24,6 +24,8 @@ class World(Protocol):
 
     def push(self, force: list[float], ticks: int) -> None: ...
 
+    def jam(self, stuck: bool) -> None: ...
+
     def facts(self) -> dict[str, Any]: ...
 
 
@@ -47,7 +49,10 @@ def request_handlers(world: World) -> dict[str, Handler]:
             world.arm.trip(Fault.USER_STOP)
         elif kind == "manual":
             world.arm.trip(Fault.MANUAL, RobotError.JOINT_POSITION_LIMITS_VIOLATION)
+        elif kind == "jam":
+            world.jam(True)
         elif kind == "release":
+            world.jam(False)
             world.arm.clear()
         elif kind == "freeze":
             world.arm.freeze(int(number(request, "ms", 1, 600_000)))

@@ -22,7 +22,7 @@ class HandDrive:
     """Replaces ``_pre_step`` of franky-sim's robot. Make it after the simulator has started.
 
     Goals still come from the wheel's gripper server: total width (m), speed per finger
-    (m/s, at most 0.05) and force per finger (N).
+    (m/s, at most 0.05) and force per finger (N). ``jammed``: the fingers stay where they are.
     """
 
     def __init__(self, robot: Any, data: mujoco.MjData) -> None:
@@ -31,6 +31,7 @@ class HandDrive:
         self._positions = tuple(robot._finger_qpos_addrs)
         self._speeds = tuple(robot._finger_dof_addrs)
         self._reference = robot.hand_width / 2
+        self.jammed = False
         robot._pre_step = self.step
 
     def step(self) -> None:
@@ -41,7 +42,7 @@ class HandDrive:
         (a, b), (va, vb) = self._positions, self._speeds
         position = 0.5 * float(self._qpos[a] + self._qpos[b])
         velocity = 0.5 * float(self._qvel[va] + self._qvel[vb])
-        travel = max(0.0, speed) * _TIMESTEP
+        travel = 0.0 if self.jammed else max(0.0, speed) * _TIMESTEP
         step = min(max(goal - self._reference, -travel), travel)
         # A blocked finger must not let the setpoint run ahead: it would snap shut once free.
         leash = limit / STIFFNESS

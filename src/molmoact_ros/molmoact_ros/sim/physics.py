@@ -174,6 +174,10 @@ class PhysicsServer(SimulationServer):  # type: ignore[misc]
         self._publish()
         return self._generation
 
+    def jam(self, stuck: bool) -> None:
+        """Whether the fingers stick where they are."""
+        self._hand.jammed = stuck
+
     def push(self, force: list[float], ticks: int) -> None:
         """Push the hand with ``force`` [3] N in base axes for ``ticks`` milliseconds."""
         self.sim.data.xfrc_applied[self._hand_id, :3] = force if ticks else 0.0
