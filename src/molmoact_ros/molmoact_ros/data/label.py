@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,19 @@ class Pointer(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """Labels that ticks bring along: depth codes [T, 100] or None; traces of T ticks or none."""
+
+    depth: NDArray[np.uint8] | None = None
+    traces: Sequence[NDArray[np.uint8] | None] = ()
+
+    def only(self, kept: NDArray[np.bool_]) -> Known:
+        index = np.flatnonzero(kept)
+        depth = None if self.depth is None else self.depth[index]
+        return Known(depth, [self.traces[i] for i in index] if self.traces else ())
+
+
 def episode_key(name: str) -> str:
     """File name of an episode: 16 hexadecimal digits of its id's SHA-256."""
     return hashlib.sha256(name.encode()).hexdigest()[:16]
@@ -61,20 +75,36 @@ def label_episode(
         instruction = check_instruction(recording.instruction)
     except BadInstruction as error:
         raise BadEpisode(str(error)) from error
-    ticks = make_ticks(recording, card)
+    ticks = replace(make_ticks(recording, card), instruction=instruction)
+    return label_ticks(ticks, out, card, depth, source, pointer)
+
+
+def label_ticks(
+    ticks: Ticks,
+    out: Path,
+    card: DataCard,
+    depth: DepthLabeller | None,
+    source: str,
+    pointer: Pointer | None = None,
+    known: Known = Known(),
+) -> EpisodeRows:
+    """As ``label_episode``, for ticks that come from elsewhere. ``known``: labels they have."""
     whole = len(ticks)
-    ticks = ticks.only(kept_ticks(ticks.actions, card))
+    kept = kept_ticks(ticks.actions, card)
+    ticks, known = ticks.only(kept), known.only(kept)
     if len(ticks) < SHORTEST:
         raise BadEpisode(f"only {len(ticks)} of {whole} ticks hold motion; record it again")
-    key = episode_key(recording.episode_id)
+    key = episode_key(ticks.episode_id)
     (out / LABELS).mkdir(parents=True, exist_ok=True)
     (out / PICTURES).mkdir(exist_ok=True)
     offsets, first = _store_pictures(ticks, out, key, card, card.depth_source == "estimate")
-    found = traces(_points(ticks, card, pointer))
+    found = list(known.traces) or traces(_points(ticks, card, pointer))
     if card.trace_source != "none":
         _check_traced(found)
     codes: NDArray[np.uint8] = np.zeros((len(ticks), 0), np.uint8)
-    if depth is not None and card.depth_source == "sensor":
+    if known.depth is not None:
+        codes = known.depth
+    elif depth is not None and card.depth_source == "sensor":
         codes = depth.from_sensor(ticks.depth)
     elif depth is not None and card.depth_source == "estimate":
         codes = depth.from_pictures(first)
@@ -87,8 +117,8 @@ def label_episode(
         traces=found,
         use=startable(ticks.clean, card.chunk),
         info={
-            "instruction": instruction,
-            "episode_id": recording.episode_id,
+            "instruction": ticks.instruction,
+            "episode_id": ticks.episode_id,
             "source": source,
             "key": key,
             "dropped": str(whole - len(ticks)),
