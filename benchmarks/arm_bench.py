@@ -224,7 +224,7 @@ class ArmBench:
             person.call("franka/arm")
         assert person.wait(lambda: person.arm.armed, 20.0), person.arm.detail
         assert "policy" in person.select(POLICY)
-        assert person.wait(lambda: "next thought" in person.command.reason, 10.0), (
+        assert person.wait(lambda: "next thought" in person.command.reason, 30.0), (
             person.command.reason
         )
         person.said.clear()

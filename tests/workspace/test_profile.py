@@ -200,7 +200,7 @@ def test_every_argument_of_a_committed_profile_does_something(name: str) -> None
     """An argument nothing refers to is a promise `--show-args` makes and nobody keeps."""
     text = profile_path(name).read_text()
     switches = {"viewer", "steering", "rviz", "cameras", "franka", "think", "calibrated"}
-    switches.add("record")
+    switches |= {"record", "teleop"}
     for argument in read_arguments(profile_path(name)):
         used = "${" + argument.name + "}" in text
         assert used or argument.name in switches, argument.name

@@ -51,8 +51,8 @@ class DirectionTestNode(ManagedNode):
     def setup(self) -> None:
         subscribe = self.create_subscription
         subscribe(PoseStamped, "current_pose", self._measured, SENSOR_QOS)
-        subscribe(ArmStatus, "arm_status", self._arm, LATCHED_QOS)
-        subscribe(CommandStatus, "command_status", self._commander, LATCHED_QOS)
+        subscribe(ArmStatus, "arm_status", self.hear_arm, LATCHED_QOS)
+        subscribe(CommandStatus, "command_status", self.hear_commander, LATCHED_QOS)
         self._chunks = self.create_publisher(ChunkCommand, "policy/chunk", COMMAND_QOS)
         self._status = self.create_publisher(String, "~/status", LATCHED_QOS)
         self._select = self.create_client(SelectSource, "commander/select_source")
@@ -145,11 +145,11 @@ class DirectionTestNode(ManagedNode):
     def _measured(self, message: PoseStamped) -> None:
         self._pose = convert.pose_from(message.pose)
 
-    def _arm(self, message: ArmStatus) -> None:
+    def hear_arm(self, message: ArmStatus) -> None:
         self._armed = message.connected and message.armed
         self._arm_words = message.detail
 
-    def _commander(self, message: CommandStatus) -> None:
+    def hear_commander(self, message: CommandStatus) -> None:
         self._command = message
 
 
