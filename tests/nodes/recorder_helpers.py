@@ -21,7 +21,7 @@ from molmoact_msgs.srv import LabelEpisode, StartEpisode
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
@@ -36,17 +36,15 @@ TOPICS = (
 
 
 class Robot(Node):
-    """Publishes a camera at 15 Hz and joints at 50 Hz from a thread, and counts them."""
+    """A camera at about 17 Hz and joints at 50 Hz from a thread; ``sent``: their stamps in ns."""
 
     def __init__(self) -> None:
         super().__init__("robot")
-        self.counts = {"/cam/color/image_raw": 0, "/joint_states": 0}
+        self.sent: dict[str, list[int]] = {"/cam/color/image_raw": [], "/joint_states": []}
         self.camera_on = True
         self._image = self.create_publisher(Image, "/cam/color/image_raw", SENSOR_QOS)
         self._joints = self.create_publisher(JointState, "/joint_states", 10)
         self._pose = self.create_publisher(PoseStamped, "/pose", 10)
-        from std_msgs.msg import String
-
         self._description = self.create_publisher(String, "/robot_description", LATCHED_QOS)
         self._description.publish(String(data="<robot name='fr3'/>"))
         self._stop = threading.Event()
@@ -57,12 +55,13 @@ class Robot(Node):
         tick, due = 0, time.monotonic()
         picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
         while not self._stop.is_set():
-            header = Header(stamp=self.get_clock().now().to_msg(), frame_id="cam")
+            now = self.get_clock().now()
+            header = Header(stamp=now.to_msg(), frame_id="cam")
             self._joints.publish(JointState(header=header, name=["a"], position=[float(tick)]))
-            self.counts["/joint_states"] += 1
+            self.sent["/joint_states"].append(now.nanoseconds)
             if tick % 3 == 0 and self.camera_on:
                 self._image.publish(convert.image_message(picture, "rgb8", header))
-                self.counts["/cam/color/image_raw"] += 1
+                self.sent["/cam/color/image_raw"].append(now.nanoseconds)
             tick, due = tick + 1, due + 0.02
             self._stop.wait(max(0.0, due - time.monotonic()))
 
@@ -137,9 +136,13 @@ class Operator(Node):
 class RecorderProcess:
     """The node as it is on a robot: a process that can be killed."""
 
-    def __init__(self, folder: Path, topics: Sequence[str], **parameters: object) -> None:
+    def __init__(
+        self, folder: Path, topics: Sequence[str], prelude: str = "", **parameters: object
+    ) -> None:
+        """``prelude``: Python that plants a fault before the node starts."""
         values = {"folder": str(folder), "topics": list(topics), "reserve_mb": 16, **parameters}
-        argv = [sys.executable, "-m", "molmoact_ros.nodes.recorder_node", "--ros-args"]
+        code = f"{prelude}\nfrom molmoact_ros.nodes.recorder_node import main\nmain()"
+        argv = [sys.executable, "-c", code, "--ros-args"]
         for name, value in values.items():
             argv += ["-p", f"{name}:={json.dumps(value)}"]
         self.log = folder.parent / "recorder.log"
@@ -165,11 +168,11 @@ class RecorderProcess:
 
 @contextmanager
 def scene(
-    folder: Path, topics: Sequence[str] = TOPICS, **parameters: object
+    folder: Path, topics: Sequence[str] = TOPICS, prelude: str = "", **parameters: object
 ) -> Iterator[tuple[Robot, Operator, RecorderProcess]]:
     rclpy.init()
     robot, operator = Robot(), Operator()
-    recorder = RecorderProcess(folder, topics, **parameters)
+    recorder = RecorderProcess(folder, topics, prelude, **parameters)
     try:
         yield robot, operator, recorder
     finally:

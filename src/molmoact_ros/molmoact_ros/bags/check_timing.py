@@ -48,9 +48,12 @@ def check_timing(signals: Signals, limits: TimingLimits | None = None) -> list[F
         found += _gaps(name, times, signals.seconds, limits)
         found += _backwards(name, signals.stamps[name], limits)
     found += _rates(signals, limits)
-    found += _delays(signals, streams, limits)
+    delayed = _delays(signals, streams, limits)
+    found += delayed
     for name, track in signals.images.items():
-        found += _skew(name, track, signals.measured, limits)
+        # Wrong stamps shift the motion, too: one cause, one sentence.
+        if name not in {finding.topic for finding in delayed}:
+            found += _skew(name, track, signals.measured, limits)
     return found
 
 

@@ -14,7 +14,7 @@ from molmoact_ros.bags.take import Take
 from molmoact_ros.bags.topics import TopicSpec
 
 HELD_UP_NS = 10**9
-"""An arrival can lie at most this far back; more means that the wall clock was set meanwhile."""
+"""An arrival further back, or ahead, means that the wall clock was set meanwhile."""
 
 
 class Intake:
@@ -45,8 +45,8 @@ class Intake:
 
     def on_message(self, name: str, arrival_ns: int, publish_ns: int, data: bytes) -> None:
         """One message; times in nanoseconds of the wall clock. Never blocks."""
-        behind = min(max(time.time_ns() - arrival_ns, 0), HELD_UP_NS)
-        arrival = time.monotonic() - behind * 1e-9
+        behind = time.time_ns() - arrival_ns
+        arrival = time.monotonic() - (behind * 1e-9 if 0 <= behind <= HELD_UP_NS else 0.0)
         self._audits[name].seen(arrival, self._lateness(name, arrival_ns, data))
         self.context.keep(self._topics[name], publish_ns, data)
         take = self._take

@@ -33,6 +33,9 @@ from molmoact_ros.policy.observations import NotReady, ObservationBuffer
 THINKING = 2
 """PolicyStatus.THINKING: published right after the policy took its observation."""
 
+SAME_STAMP_S = 1e-4
+"""Seconds as float lose some of a stamp's nanoseconds; two pictures lie further apart."""
+
 
 class BagObservations:
     """Feeds one bag's messages to a buffer. Raises BadBag when a camera is missing.
@@ -112,17 +115,20 @@ class Recorded:
 
 def recorded_thoughts(source: BagObservations) -> Iterator[Recorded]:
     """Every observation that the policy took while recording, with what it thought then."""
-    waiting: dict[float, Recorded] = {}
+    waiting: list[Recorded] = []
     for role, _, decoded in source.events():
         if role == "policy_status" and decoded.phase == THINKING:
             now = stamp_seconds(decoded)
             observation = _build(source, now, decoded.instruction)
             if observation is not None:
-                waiting[round(observation.stamp, 6)] = Recorded(now, observation)
+                waiting = [*waiting[-1:], Recorded(now, observation)]
         elif role == "reasoning":
-            recorded = waiting.pop(round(stamp_seconds(decoded), 6), None)
-            if recorded is not None:
-                yield Recorded(recorded.now, recorded.observation, decoded)
+            stamp = stamp_seconds(decoded)
+            for recorded in waiting:
+                if abs(recorded.observation.stamp - stamp) < SAME_STAMP_S:
+                    yield Recorded(recorded.now, recorded.observation, decoded)
+                    waiting = [other for other in waiting if other is not recorded]
+                    break
 
 
 def sampled(source: BagObservations, instruction: str, period: float) -> Iterator[Recorded]:
