@@ -164,6 +164,17 @@ class Person(Node):
         self.joints.append((stamp, np.array(message.position[:7])))
 
 
+def prefer(pid: int) -> None:
+    """A robot's computer has time for its arm; only root may ask for that, others go without.
+
+    Linux shares the processor between sessions first (sched(7), autogroup), so the nice value
+    alone would not help.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
+        Path(f"/proc/{pid}/autogroup").write_text(str(PRIORITY))
+
+
 class ArmBench:
     """Processes by name; each can be killed and started again."""
 
@@ -193,9 +204,7 @@ class ArmBench:
             env={**os.environ, **spec.env},
             start_new_session=True,
         )
-        # A robot's computer has time for its arm. Only root may ask for it; others go without.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, self._processes[name].pid, PRIORITY)
+        prefer(self._processes[name].pid)
 
     def kill(self, name: str) -> None:
         process = self._processes.pop(name)
@@ -260,8 +269,7 @@ def arm_bench(
     """Simulator, driver and commander of the sim profile on a loopback address of their own."""
     with tempfile.TemporaryDirectory() as own:
         rclpy.init()
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        prefer(os.getpid())
         bench = ArmBench(folder or Path(own), extra)
         try:
             for name in ("sim_arm", "franka", "commander"):

@@ -68,7 +68,7 @@ def settles(bench: ArmBench) -> tuple[str, bool]:
 def moves_again(bench: ArmBench) -> bool:
     """A good thought moves the arm by what it says."""
     person = bench.person
-    for _ in range(3):
+    for _ in range(6):
         person.wait(lambda: "next thought" in person.command.reason, 3.0)
         person.listen(0.3)
         start = time.time()
