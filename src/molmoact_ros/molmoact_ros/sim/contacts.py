@@ -41,6 +41,9 @@ class ExternalForce:
         return ExternalForce(np.zeros(6), np.zeros(6), np.zeros(ARM_JOINTS))
 
 
+_NOTHING: Floats = np.zeros(6 + ARM_JOINTS)
+
+
 class ContactSensor:
     """Sums contacts (and applied pushes) between the moving arm and everything else.
 
@@ -67,15 +70,17 @@ class ContactSensor:
         self._keep = math.exp(-timestep / time_constant)
         self._contact_force = np.zeros(6)
         self._filtered: Floats = np.zeros(6 + ARM_JOINTS)
+        self._settled = True
         self._quiet = ExternalForce.zero()
 
     def update(self, data: mujoco.MjData) -> ExternalForce:
         """Call once a step, right after mj_step. Returns the filtered estimate."""
         raw = self.measure(data)
-        if not raw.any() and not self._filtered.any():
+        if raw is _NOTHING and self._settled:
             return self._quiet
         self._filtered = self._keep * self._filtered + (1.0 - self._keep) * raw
         self._filtered[np.abs(self._filtered) < _FORGOTTEN] = 0.0
+        self._settled = not self._filtered.any()
         wrench, torques = self._filtered[:6], self._filtered[6:]
         axes = data.xmat[self._hand].reshape(3, 3)
         local = np.concatenate([wrench[:3] @ axes, wrench[3:] @ axes])
@@ -83,19 +88,21 @@ class ContactSensor:
 
     def measure(self, data: mujoco.MjData) -> Floats:
         """Unfiltered [6 + 7]: wrench about the tool centre and joint torques, libfranka's sign."""
-        tcp = data.xpos[self._hand] + TCP_OFFSET * data.xmat[self._hand, 2::3]
         wrenches: dict[int, Floats] = {}  # on the world about the tcp, by depth in the arm
         if data.ncon:
-            self._add_contacts(data, tcp, wrenches)
+            self._add_contacts(data, wrenches)
         pushes = data.xfrc_applied[self._moving_bodies]
         if pushes.any():
+            tcp = self._tool(data)
             for body, push in zip(self._moving_bodies, pushes, strict=True):
                 turn = push[3:] + _cross(data.xipos[body] - tcp, push[:3])
                 depth = int(self._depth[body])
                 own = wrenches.get(depth, 0.0)
                 wrenches[depth] = own - np.concatenate([push[:3], turn])
+        if not wrenches:
+            return _NOTHING
         total = np.zeros(6 + ARM_JOINTS)
-        lever = tcp - data.xanchor[self._joints]
+        lever = self._tool(data) - data.xanchor[self._joints]
         axes = data.xaxis[self._joints]
         for depth, wrench in wrenches.items():
             about_joints = wrench[3:] + _cross(lever, wrench[:3])
@@ -104,7 +111,10 @@ class ContactSensor:
             total[6 : 6 + depth] += (axes * about_joints).sum(axis=1)[:depth]
         return total
 
-    def _add_contacts(self, data: mujoco.MjData, tcp: Floats, wrenches: dict[int, Floats]) -> None:
+    def _tool(self, data: mujoco.MjData) -> Floats:
+        return np.asarray(data.xpos[self._hand] + TCP_OFFSET * data.xmat[self._hand, 2::3])
+
+    def _add_contacts(self, data: mujoco.MjData, wrenches: dict[int, Floats]) -> None:
         pairs = data.contact.geom
         moves = self._geom_moves[pairs]
         # Contacts inside the arm cancel out and are no news from outside.
@@ -118,7 +128,7 @@ class ContactSensor:
         frames = data.contact.frame[touching].reshape(-1, 3, 3)
         force = sign * np.einsum("ni,nij->nj", local[:, :3], frames)
         moment = sign * np.einsum("ni,nij->nj", local[:, 3:], frames)
-        moment += _cross(data.contact.pos[touching] - tcp, force)
+        moment += _cross(data.contact.pos[touching] - self._tool(data), force)
         geoms = np.where(is_first, pairs[touching, 0], pairs[touching, 1])
         depths = self._depth[self._model.geom_bodyid[geoms]]
         both = np.hstack([force, moment])
