@@ -104,7 +104,7 @@ class Decoding:
         return Answer(ids, ended, forwards, self.counts, self.timings, self._exit_at)
 
     def _take_certain(self) -> None:
-        while self._binding and self._place is not None and self._place.certain:
+        while self._place is not None and self._bound(self._place):
             if len(self._answer) >= self._settings.max_new_tokens:
                 return
             for token in self._place.certain:
@@ -158,9 +158,11 @@ class Decoding:
                 place = self._guide.step(place, token) if place is not None else None
 
     def _following(self, place: Place | None, decided: int) -> tuple[int, ...]:
-        if self._binding and place is not None and place.certain:
-            return place.certain
-        return (decided,)
+        return place.certain if place is not None and self._bound(place) else (decided,)
+
+    def _bound(self, place: Place) -> bool:
+        """Whether the next tokens are no question to the model."""
+        return bool(place.certain) and (self._binding or place.bound)
 
     def _commit(self, token: int) -> None:
         """Settle one token of the answer."""

@@ -8,8 +8,8 @@ import torch
 
 from molmoact_ros.engine.decode import Answer, Decoding
 from molmoact_ros.engine.grammar import AnswerGrammar, Vocabulary
-from molmoact_ros.engine.guide import Guide
-from molmoact_ros.engine.heads import FullHead, Head, LegalHead, LogitBias
+from molmoact_ros.engine.guide import Guide, Rows
+from molmoact_ros.engine.heads import FullHead, Head, LegalHead, Script
 from molmoact_ros.engine.memory import DraftMemory
 from molmoact_ros.engine.network import TorchNetwork
 from molmoact_ros.engine.reader import AnswerReader, Part
@@ -45,18 +45,22 @@ class Engine:
         grammar: AnswerGrammar | None,
         *,
         memory: DraftMemory | None = None,
+        first_rows: Rows = (),
         on_part: Callable[[Part], None] = lambda part: None,
         canceled: Callable[[], bool] = lambda: False,
-        bias: LogitBias | None = None,
+        bias: Script | None = None,
     ) -> Answer:
         """Answer ``prompt`` (ids, BOS first) whose pictures are ``features`` [N, hidden].
 
         grammar: what answers look like; plain mode does without. memory: what the robot's last
-        thought suggests; it learns from this answer. on_part: called with every depth map, trace
-        and row as soon as it is certain, in this thread. bias: scripted logits for measurements.
+        thought suggests; it learns from this answer. first_rows: bins of the action rows the answer
+        begins with, because the robot drives them meanwhile (not in plain mode). on_part: called
+        with every depth map, trace and row as soon as it is certain, in this thread. bias:
+        scripted logits for measurements.
 
         Raises Canceled (asked before every forward), and ValueError when prompt and features do
-        not match, the context window is too short, or a grammar is missing.
+        not match, the context window is too short, a grammar is missing, or first_rows do not
+        fit into a chunk.
         """
         mode = self.settings.mode
         if grammar is None and mode != "plain":
@@ -64,6 +68,9 @@ class Engine:
         memory = memory if memory is not None else DraftMemory()
         reader = AnswerReader(self._tokenizer.ids, self._vocabulary.bytes_of)
         guide = None if grammar is None or mode == "plain" else self._guide(grammar)
+        if first_rows and guide is None:
+            raise ValueError("first_rows need a grammar; choose constrained or strict decoding")
+        guide = guide.prefixed(first_rows) if guide is not None and first_rows else guide
         self._network.head = self._head(grammar)
         self._network.head.script(bias)
         decoding = Decoding(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 
 from molmoact_ros.engine.grammar import AnswerGrammar
-from molmoact_ros.engine.heads import LogitBias
+from molmoact_ros.engine.heads import Script
 from molmoact_ros.model.cache import KeyValueCache
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.tokenizer import SpecialIds
@@ -78,7 +78,7 @@ def decode_greedy(
     max_new_tokens: int = 640,
     canceled: Callable[[], bool] = lambda: False,
     clock: SegmentClock | None = None,
-    bias: LogitBias | None = None,
+    bias: Script | None = None,
 ) -> Decoded:
     """Answer ``prompt`` (ids, BOS first) whose pictures are ``features`` [N, hidden]. ``bias``
     scripts the logits for measurements.
@@ -121,13 +121,13 @@ def _next_token(
     unread: Sequence[int],
     features: torch.Tensor | None,
     allowed: torch.Tensor | None,
-    bias: LogitBias | None,
+    bias: Script | None,
 ) -> int:
     tokens = torch.tensor([list(unread)], device=model.device)
     hidden = model.hidden(model.embed(tokens, features), cache)
     logits = model.logits(hidden[0, -1])
     if bias is not None:
-        logits = logits + bias.at(torch.tensor(cache.length - 1).clamp(max=len(bias.kinds) - 1))
+        logits = bias.apply(logits[None], torch.tensor([cache.length - 1], device=model.device))[0]
     if allowed is None:
         return int(logits.argmax())
     return int(allowed[logits[allowed].argmax()])

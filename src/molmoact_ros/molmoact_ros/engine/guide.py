@@ -13,14 +13,18 @@ from molmoact_ros.engine.reader import AnswerReader
 from molmoact_ros.engine.spelling import Ranked, Speller, SpellingTree
 from molmoact_ros.model.tokenizer import SpecialIds
 
+Rows = tuple[tuple[int, ...], ...]
+"""Bins 0..255 of action rows."""
+
+_OPENING: Label = ("action", 0, 0)
 _TAIL = 8
 _SURE = 0.999
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an answer stands. certain: tokens that must follow. label, tree and node: the value
-    that is being written.
+    """Where an answer stands. certain: tokens that must follow; bound: they were given by the
+    caller and hold in every mode. label, tree and node: the value that is being written.
     """
 
     state: int
@@ -29,15 +33,33 @@ class Place:
     label: Label | None = None
     tree: SpellingTree | None = None
     node: int = 0
+    bound: bool = False
 
 
 class Guide:
-    """The grammar, and one robot's memory, as guesses for the next tokens."""
+    """The grammar, and one robot's memory, as guesses for the next tokens.
 
-    def __init__(self, grammar: AnswerGrammar, speller: Speller, ids: SpecialIds) -> None:
+    first_rows: bins of action rows the answer has to begin with, see ``prefixed``.
+    """
+
+    def __init__(
+        self,
+        grammar: AnswerGrammar,
+        speller: Speller,
+        ids: SpecialIds,
+        first_rows: Rows = (),
+    ) -> None:
         self._grammar = grammar
         self._speller = speller
         self._ids = ids
+        self._first_rows = first_rows
+
+    def prefixed(self, rows: Rows) -> Guide:
+        """The same guide for an answer whose first action rows are given: those the robot will
+        have driven by the time the answer is there. The model continues from them, so that the
+        new chunk joins the old one without a seam.
+        """
+        return Guide(self._grammar, self._speller, self._ids, rows)
 
     def start(self) -> Place:
         return self._settle(self._grammar.start, ())
@@ -53,6 +75,8 @@ class Guide:
             return None
         tail = (*place.tail, token)[-_TAIL:]
         certain = place.certain[1:] if place.certain[:1] == (token,) else ()
+        if certain and place.bound:
+            return Place(state, tail, certain, bound=True)
         node = place.tree.children[place.node].get(token) if place.tree is not None else None
         if node is not None and place.tree is not None and place.tree.children[node]:
             certain = certain or tuple(self._grammar.forced(state, tail))
@@ -78,6 +102,9 @@ class Guide:
         return []
 
     def _settle(self, state: int, tail: tuple[int, ...]) -> Place:
+        if self._first_rows and tail and self._grammar.label(state) == _OPENING:
+            given = self._speller.rows(state, tail[-1], self._first_rows)
+            return Place(state, tail, given, bound=True)
         certain = tuple(self._grammar.forced(state, tail))
         if certain or not tail:
             return Place(state, tail, certain)

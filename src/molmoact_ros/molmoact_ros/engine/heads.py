@@ -11,20 +11,52 @@ from molmoact_ros.engine.grammar import AnswerGrammar
 from molmoact_ros.model.molmoact import MolmoAct
 
 
+class Script(Protocol):
+    """Changes logits by position in the sequence: a way to decide what untrained weights write
+    while all of their arithmetic is done. For measurements and tests.
+    """
+
+    def apply(
+        self, logits: torch.Tensor, positions: torch.Tensor, ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Changed logits [rows, columns] of tokens at ``positions`` [rows]. The columns are the
+        vocabulary, or the tokens ``ids`` [columns] (unused columns hold vocab_size).
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class LogitBias:
-    """Numbers added to the logits by position in the sequence: a way to script what untrained
-    weights write while all of their arithmetic is done. For measurements and tests.
-
-    kinds int64 [positions]; table [kinds, vocab_size].
+    """Adds table[kinds[position]]; the last kind goes on. kinds int64 [positions]; table
+    [kinds, vocab_size].
     """
 
     kinds: torch.Tensor
     table: torch.Tensor
 
-    def at(self, positions: torch.Tensor) -> torch.Tensor:
-        """What to add in each row, [rows, vocab_size]."""
-        return self.table[self.kinds[positions]]
+    def apply(
+        self, logits: torch.Tensor, positions: torch.Tensor, ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        lines = self.table[self.kinds[positions.clamp(max=len(self.kinds) - 1)]]
+        return logits + (lines if ids is None else lines[:, ids.clamp(max=lines.shape[1] - 1)])
+
+
+@dataclass(frozen=True)
+class ScriptedTokens:
+    """Adds ``bonus`` to one wanted token a position; the last one goes on. wanted int64
+    [positions] may be written anew between answers.
+    """
+
+    wanted: torch.Tensor
+    bonus: float = 1e4
+
+    def apply(
+        self, logits: torch.Tensor, positions: torch.Tensor, ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        tokens = self.wanted[positions.clamp(max=len(self.wanted) - 1)].unsqueeze(-1)
+        if ids is None:
+            return logits.scatter_add(-1, tokens, torch.full_like(logits[..., :1], self.bonus))
+        return logits + (ids == tokens) * self.bonus
 
 
 class Head(Protocol):
@@ -42,7 +74,7 @@ class Head(Protocol):
         """
         ...
 
-    def script(self, bias: LogitBias | None) -> None:
+    def script(self, bias: Script | None) -> None:
         """Use this bias from now on."""
         ...
 
@@ -57,10 +89,10 @@ class FullHead:
 
     def __init__(self, model: MolmoAct) -> None:
         self._model = model
-        self._bias: LogitBias | None = None
+        self._bias: Script | None = None
         self.version = 0
 
-    def script(self, bias: LogitBias | None) -> None:
+    def script(self, bias: Script | None) -> None:
         self.version += bias is not self._bias
         self._bias = bias
 
@@ -72,8 +104,7 @@ class FullHead:
     ) -> torch.Tensor:
         logits = self._model.logits(hidden)
         if self._bias is not None:
-            # Beyond the answer nothing is decided; padding must only not read past the table.
-            logits = logits + self._bias.at(positions.clamp(max=len(self._bias.kinds) - 1))
+            logits = self._bias.apply(logits, positions)
         return logits.argmax(-1)
 
 
@@ -94,7 +125,7 @@ class LegalHead:
     ) -> None:
         self._model = model
         self._grammar = grammar
-        self._bias: LogitBias | None = None
+        self._bias: Script | None = None
         self.version = 0
         self._column_of: dict[int, int] = {}
         self._sets: dict[bytes, int] = {}
@@ -105,7 +136,7 @@ class LegalHead:
         self._allowed = torch.zeros(0, 0, dtype=torch.bool, device=weight.device)
         self._reserve(columns, sets)
 
-    def script(self, bias: LogitBias | None) -> None:
+    def script(self, bias: Script | None) -> None:
         self.version += bias is not self._bias
         self._bias = bias
 
@@ -117,8 +148,7 @@ class LegalHead:
     ) -> torch.Tensor:
         logits = torch.nn.functional.linear(hidden, self._weight)
         if self._bias is not None:
-            places = positions.clamp(max=len(self._bias.kinds) - 1)
-            logits = logits + self._bias.at(places)[:, self._ids.clamp(max=self._vocab - 1)]
+            logits = self._bias.apply(logits, positions, self._ids)
         logits = logits.masked_fill(~self._allowed[indices], float("-inf"))
         top = logits.amax(-1, keepdim=True)
         # Columns are in the order they were met; equals must not be decided by that.

@@ -101,6 +101,21 @@ class Speller:
             self._places[state, last] = self._find(state, last)
         return self._places[state, last]
 
+    def rows(self, state: int, last: int, rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
+        """Tokens of action rows (bins) that are written first in ``state``, behind ``last``, and
+        the first token of what separates them from the next row. Raises ValueError when they do
+        not fit there: another width, or no row left to the model.
+        """
+        text = "], [".join(", ".join(SYMBOLS[number] for number in row) for row in rows)
+        before = (self._bytes_of[last] or b"").decode(errors="ignore")
+        follower = self._followed(state, before, text, "], [")
+        if follower is None:
+            raise ValueError(
+                f"{len(rows)} rows of {len(rows[0])} numbers cannot begin this answer; give fewer "
+                "rows than a chunk has, each as long as an action"
+            )
+        return tuple(self._spell(before, text, follower))
+
     def _find(self, state: int, last: int) -> tuple[Label, SpellingTree] | None:
         lead, behind = self._grammar.run(state)
         label = self._grammar.label(behind)
