@@ -14,6 +14,7 @@ from collections.abc import Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("molmoact_ros.demo", "the simulated robot, with a page or headless"),
     "bag": ("molmoact_ros.bag_command", "look at, check, recover, play and film recorded episodes"),
+    "ab": ("molmoact_ros.ab_command", "two checkpoints think about the same recorded episodes"),
     "serve": ("molmoact_ros.serving.command", "a checkpoint thinks for a robot elsewhere"),
     "demonstrate": ("molmoact_ros.data.demonstrate", "record the simulated expert into bags"),
     "label": ("molmoact_ros.data.label_command", "bags become training data"),
