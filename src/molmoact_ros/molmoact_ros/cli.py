@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("molmoact_ros.serving.command", "a checkpoint thinks for a robot elsewhere"),
     "demonstrate": ("molmoact_ros.data.demonstrate", "record the simulated expert into bags"),
     "label": ("molmoact_ros.data.label_command", "bags become training data"),
+    "convert": ("molmoact_ros.data.convert_command", "LeRobot and official data sets, in and out"),
+    "check": ("molmoact_ros.data.check_command", "is a data set worth training on?"),
+    "train": ("molmoact_ros.train.command", "train on labelled data"),
+    "export": ("molmoact_ros.train.export_command", "a trained run becomes a checkpoint"),
     "teleop": (
         "molmoact_ros.nodes.teleop_command",
         "move the arm by hand",

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.data.delay import delay_ticks
 from molmoact_ros.data.label import LEAST_TRACED
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.replay import replay_error
-from molmoact_ros.data.rows import BadData, EpisodeRows
+from molmoact_ros.data.rows import BadData
 from molmoact_ros.reasoning.answer import AnswerContract, compose_answer, read_answer
 from molmoact_ros.reasoning.statistics import compute_statistics
 from molmoact_ros.reasoning.thought import ThoughtRefused
@@ -229,33 +230,6 @@ def bin_counts(data: DataSet) -> NDArray[np.int64]:
     found = [r.bins for r in data.episodes if r.bins is not None]
     bins = np.concatenate(found)
     return np.stack([np.bincount(column, minlength=256) for column in bins.T])
-
-
-def delay_ticks(data: DataSet, episode: int) -> float | None:
-    """Ticks by which change in the first picture follows change of the tool; None if unclear."""
-    rows: EpisodeRows = data.episodes[episode]
-    if len(rows) < 20:
-        return None
-    name = data.card.cameras[0]
-    frames = [data.picture(episode, i, name)[::4, ::4].astype(np.int16) for i in range(len(rows))]
-    seen = np.array(
-        [float(np.abs(b - a).mean()) for a, b in zip(frames[:-1], frames[1:], strict=True)]
-    )
-    moved = np.linalg.norm(np.diff(rows.states[:, :3], axis=0), axis=1)
-    if seen.std() < 1e-6 or moved.std() < 1e-6:
-        return None
-    seen, moved = (seen - seen.mean()) / seen.std(), (moved - moved.mean()) / moved.std()
-    lags = range(-5, 6)
-    scores = [
-        float(
-            (
-                seen[max(0, k) : len(seen) + min(0, k)] * moved[max(0, -k) : len(moved) - max(0, k)]
-            ).mean()
-        )
-        for k in lags
-    ]
-    best = int(np.argmax(scores))
-    return float(lags[best]) if scores[best] > 0.3 else None
 
 
 CHECKS: tuple[Callable[[DataSet], Finding], ...] = (

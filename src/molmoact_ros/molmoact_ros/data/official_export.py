@@ -65,7 +65,7 @@ def export_official(data: DataSet, out: Path) -> int:
             }
             writer.write_batch(pa.RecordBatch.from_pylist([row], schema=schema))
             count += 1
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": file}],
         "_fingerprint": data.card.digest,
         "_format_columns": None,

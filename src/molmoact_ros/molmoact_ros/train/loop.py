@@ -1,0 +1,227 @@
+"""The training loop: the same on one CPU process, one GPU, or many machines.
+
+One step: every process reads its part of the global batch, losses are divided by the number of
+learned tokens of the WHOLE batch, gradients add up. So the result does not depend on how many
+processes there are. SIGTERM saves and ends; starting again continues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+import torch
+
+from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.model.checkpoint import load_checkpoint
+from molmoact_ros.model.image_processor import ImageProcessor
+from molmoact_ros.model.molmoact import MolmoAct
+from molmoact_ros.model.tokenizer import MolmoActTokenizer
+from molmoact_ros.reasoning.symbols import SYMBOLS
+from molmoact_ros.train.adapters import add_adapters
+from molmoact_ros.train.batches import Batch
+from molmoact_ros.train.checkpoints import load_state, newest, save_state
+from molmoact_ros.train.heldout import Decoder, decoded_metrics, spread_ticks, teacher_forced
+from molmoact_ros.train.loss import BinTargets, Learner, recompute_blocks
+from molmoact_ros.train.optimiser import clip_groups, make_optimiser, rate_share, set_rates
+from molmoact_ros.train.processes import World, spread, sum_gradients
+from molmoact_ros.train.recipe import BadRecipe
+from molmoact_ros.train.stream import Source, Visits, batches
+from molmoact_ros.train.tracker import Tracker
+
+log = logging.getLogger(__name__)
+
+
+class Watch(Protocol):
+    """Who wants to know how it goes, and may end it (a node, a test)."""
+
+    def step(self, step: int, values: Mapping[str, float], /) -> bool:
+        """After every report; False saves and ends the run."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """steps that are done; finished: all of them; losses by step of this run."""
+
+    steps: int
+    finished: bool
+    losses: tuple[float, ...]
+    checkpoint: Path
+
+
+class Trainer:
+    """One process of one run. Raises BadRecipe, BadData, CheckpointError before it starts."""
+
+    def __init__(self, source: Source, out: Path, world: World, watch: Watch | None = None) -> None:
+        self.source, self.out, self.world = source, out, world
+        self.recipe = recipe = source.recipe
+        self._watch, self._stop = watch, False
+        self._cuda = world.device.type == "cuda"
+        self.network = self._network()
+        self.learner = Learner(self.network, recipe.z_loss, recipe.prompt_dropout, self._bins()).to(
+            world.device
+        )
+        if recipe.recompute:
+            recompute_blocks(self.network)
+        self._by_hand = spread(self.learner, world, recipe.mode)
+        self.optimiser = make_optimiser(self.learner, recipe, fused=self._cuda)
+        self.first_step = 0
+        found = newest(out)
+        if found is not None:
+            self.first_step = load_state(found, self.learner, self.optimiser, recipe, world)
+            log.info("continuing at step %d", self.first_step)
+        if recipe.compile:
+            self.network.model.transformer.compile(dynamic=True)
+
+    def run(self) -> Outcome:
+        """Train until the recipe's steps are done, or until told to stop."""
+        recipe, world = self.recipe, self.world
+        tracker = Tracker(self.out, recipe.steps, self.first_step, world.first)
+        losses: list[float] = []
+        step = saved = self.first_step
+        since, samples, tokens = time.monotonic(), 0, 0.0
+        self.learner.train()
+        with self._signals():
+            for micros in batches(self.source, self.first_step, world.rank, world.size):
+                values = self._step(step, micros)
+                losses.append(values["loss"])
+                step += 1
+                samples, tokens = samples + recipe.batch, tokens + values["tokens"]
+                going = True
+                if step % recipe.log_every == 0 or step == recipe.steps:
+                    spent = time.monotonic() - since
+                    values |= {"samples_s": samples / spent, "tokens_s": tokens / spent}
+                    values |= self._memory()
+                    tracker.report(step, values)
+                    since, samples, tokens = time.monotonic(), 0, 0.0
+                    going = self._watch is None or self._watch.step(step, values)
+                if recipe.look_every and (step % recipe.look_every == 0 or step == recipe.steps):
+                    self._look(step, tracker)
+                    since, samples, tokens = time.monotonic(), 0, 0.0
+                stopping = world.any(self._stop or not going)
+                if step % recipe.save_every == 0 or step == recipe.steps or stopping:
+                    save_state(self.out, self.learner, self.optimiser, step, recipe, world)
+                    saved = step
+                if stopping:
+                    break
+        tracker.close()
+        name = f"step-{saved:08d}"
+        return Outcome(step, step >= recipe.steps, tuple(losses), self.out / name)
+
+    def _step(self, step: int, micros: list[Batch]) -> dict[str, float]:
+        recipe, world = self.recipe, self.world
+        torch.manual_seed(recipe.seed + 1_000_003 * step + world.rank)
+        count = world.summed(float(sum(batch.learned for batch in micros)))
+        share = rate_share(step, recipe)
+        set_rates(self.optimiser, share)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss = 0.0
+        for batch in micros:
+            with self._precision():
+                trained, entropy = self.learner(batch.to(world.device))
+            (trained / count).backward()
+            loss += float(entropy)
+        sum_gradients(self._by_hand, world)
+        norms = clip_groups(self.optimiser, recipe.clip)
+        self.optimiser.step()
+        loss = world.summed(loss) / count
+        if not loss < float("inf"):
+            raise FloatingPointError(
+                f"the loss of step {step} is {loss}; lower the learning rate, or look for a bad "
+                "episode with molmoact check"
+            )
+        return {
+            "loss": loss, "tokens": count, "rate": share,
+            **{f"norm_{name}": norm for name, norm in norms.items()},
+        }  # fmt: skip
+
+    def _look(self, step: int, tracker: Tracker) -> None:
+        """Held-out numbers. Sharded networks are looked at by all processes together."""
+        sharded = self.recipe.mode == "shard" and self.world.size > 1
+        if not self.world.first and not sharded:
+            return
+        data = self._held_out
+        if not len(data):
+            return
+        recipe = self.recipe
+        reading = self._reading
+        with self._precision():
+            ticks = spread_ticks(data, recipe.look_samples)
+            values = teacher_forced(self.learner, data, ticks, reading, recipe)
+            if recipe.look_decoded and not sharded:
+                self.learner.eval()
+                decoder = Decoder(self.network, reading, data)
+                chosen = spread_ticks(data, recipe.look_decoded)
+                values |= decoded_metrics(decoder.answer, data, chosen)
+                self.learner.train()
+        tracker.report(step, values, "look")
+
+    @cached_property
+    def _held_out(self) -> DataSet:
+        return DataSet(self.source.folders[0], "held_out")
+
+    @cached_property
+    def _reading(self) -> tuple[MolmoActTokenizer, ImageProcessor]:
+        return Visits(self.source).reading
+
+    def _network(self) -> MolmoAct:
+        recipe = self.recipe
+        frozen16 = self._cuda and recipe.method == "lora"
+        dtype = torch.bfloat16 if frozen16 else torch.float32
+        # On the CPU first when it will be sharded: no process may need room for all of it.
+        where = "cpu" if recipe.mode == "shard" else str(self.world.device)
+        network = load_checkpoint(self.source.base, where, dtype).model
+        if recipe.method == "lora":
+            add_adapters(network, recipe.rank, recipe.alpha, recipe.seed)
+        else:
+            network.requires_grad_(True)
+        return network
+
+    def _bins(self) -> BinTargets | None:
+        if self.recipe.bin_sigma <= 0.0:
+            return None
+        return BinTargets.make(bin_tokens(self._reading[0]), self.recipe.bin_sigma)
+
+    def _precision(self) -> contextlib.AbstractContextManager[object]:
+        if self.recipe.precision != "bf16":
+            return contextlib.nullcontext()
+        return torch.autocast(self.world.device.type, torch.bfloat16)
+
+    def _memory(self) -> dict[str, float]:
+        if not self._cuda:
+            return {}
+        return {"peak_gib": torch.cuda.max_memory_allocated() / 2**30}
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM (a scheduler's notice) and SIGINT end the run after the current step."""
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self._stop = True
+
+        try:
+            before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        except ValueError:  # not the main thread: whoever runs us stops through ``watch``
+            before = {}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def bin_tokens(tokenizer: MolmoActTokenizer) -> list[int]:
+    """Token of every bin. Raises BadRecipe for a vocabulary that spells bins in several tokens."""
+    found = [tokenizer.encode(f"[{symbol}") for symbol in SYMBOLS]
+    if any(len(ids) != 2 for ids in found):
+        raise BadRecipe("bin_sigma needs a vocabulary with one token a bin; set it to 0")
+    return [ids[1] for ids in found]

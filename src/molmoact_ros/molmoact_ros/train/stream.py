@@ -1,0 +1,127 @@
+"""Batches of a run in order, made by worker processes ahead of time.
+
+Workers open the data set themselves (spawned, not forked: the picture code keeps threads).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.model.config import load_config, read_json
+from molmoact_ros.model.image_processor import ImageProcessor
+from molmoact_ros.model.image_settings import settings_from_dict
+from molmoact_ros.model.tokenizer import MolmoActTokenizer
+from molmoact_ros.train.batches import Batch, collate
+from molmoact_ros.train.order import Order, share
+from molmoact_ros.train.recipe import Recipe
+from molmoact_ros.train.samples import Sample, draw_kind, tokenised, varied
+from molmoact_ros.train.web import WebData
+
+PREPROCESSOR = "preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class Source:
+    """folders: labelled data sets; base: checkpoint whose tokenizer and picture settings are used.
+
+    web: folder of ordinary pictures with questions and answers, or None.
+    """
+
+    folders: tuple[Path, ...]
+    base: Path
+    recipe: Recipe
+    split: str = "train"
+    web: Path | None = None
+    weights: tuple[float, ...] | None = None
+
+
+class Visits(Dataset[Sample]):
+    """Position to sample. Cheap to send to another process: everything opens on first use."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __getitem__(self, position: int) -> Sample:
+        recipe = self.source.recipe
+        rng = self.order.generator(position)
+        number, item = self.order.at(position)
+        tokenizer, processor = self.reading
+        chance = recipe.web / sum(recipe.shares.values())
+        if self.web is not None and rng.random() < chance:
+            made = self.web.asked(int(rng.integers(len(self.web))))
+            return tokenised(made, tokenizer, processor, recipe.limit)
+        data = self.sets[number]
+        tick = data.tick(item)
+        kind = draw_kind(tick, recipe, rng)
+        made = varied(tick, data.card, recipe, rng, kind)
+        return tokenised(made, tokenizer, processor, recipe.limit)
+
+    @cached_property
+    def sets(self) -> list[DataSet]:
+        return [DataSet(folder, self.source.split) for folder in self.source.folders]
+
+    @cached_property
+    def web(self) -> WebData | None:
+        return WebData(self.source.web) if self.source.web else None
+
+    @cached_property
+    def order(self) -> Order:
+        sizes = [len(data) for data in self.sets]
+        return Order(sizes, self.source.recipe.data_seed, self.source.weights)
+
+    @cached_property
+    def reading(self) -> tuple[MolmoActTokenizer, ImageProcessor]:
+        base = self.source.base
+        config = load_config(base)
+        tokenizer = MolmoActTokenizer.load(base, config.llm.vocab_size)
+        path = base / PREPROCESSOR
+        settings = settings_from_dict(read_json(path), config.vit, str(path))
+        return tokenizer, ImageProcessor(settings)
+
+
+class _Micro:
+    """Batch sampler: positions of this process, step after step, in pieces of ``micro``."""
+
+    def __init__(self, recipe: Recipe, first_step: int, rank: int, world: int) -> None:
+        self._recipe, self._first, self._rank, self._world = recipe, first_step, rank, world
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        for step in range(self._first, self._recipe.steps):
+            positions = share(step, self._recipe.batch, self._rank, self._world)
+            for start in range(0, len(positions), self._recipe.micro):
+                yield positions[start : start + self._recipe.micro]
+
+    def __len__(self) -> int:
+        mine = self._recipe.batch // self._world
+        return (self._recipe.steps - self._first) * -(-mine // self._recipe.micro)
+
+
+def batches(
+    source: Source, first_step: int, rank: int = 0, world: int = 1
+) -> Iterator[list[Batch]]:
+    """The micro-batches of one step of this process, step after step."""
+    recipe = source.recipe
+    pieces = -(-(recipe.batch // world) // recipe.micro)
+    loader: DataLoader[Sample] = DataLoader(
+        Visits(source),
+        batch_sampler=_Micro(recipe, first_step, rank, world),  # type: ignore[arg-type]
+        collate_fn=collate,
+        num_workers=recipe.workers,
+        multiprocessing_context="spawn" if recipe.workers else None,
+        persistent_workers=bool(recipe.workers),
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if recipe.workers else None,
+    )
+    step: list[Batch] = []
+    for batch in loader:
+        step.append(batch)
+        if len(step) == pieces:
+            yield step
+            step = []
