@@ -191,7 +191,7 @@ def test_a_missing_robot_model_is_a_sentence_not_a_crash(fake: Fake) -> None:
 def test_arguments_are_declared_with_choices_and_words(fake: Fake) -> None:
     """`--show-args` is the manual people read."""
     declared = {item.args[0]: item.options for item in _launch("bringup.launch.py").declared}
-    assert declared["mode"]["choices"] == ["shadow", "auto"]
+    assert declared["mode"]["choices"] == ["shadow", "review", "auto"]
     assert declared["cameras"]["default_value"] == "true"
     assert all(options["description"] for options in declared.values())
 

@@ -30,6 +30,15 @@ KEYS = {
     "PIL": "python3-pil",
 }
 PIP = {"websockets", "torch", "transformers", "tokenizers", "safetensors", "av", "franky", "hid"}
+PIP |= {"mcap", "mcap_ros2", "huggingface_hub"}
+# In requirements/train.txt: a robot labels and trains nothing.
+PYPI = {
+    "franky": "franky-control",
+    "hid": "hidapi",
+    "mcap_ros2": "mcap-ros2-support",
+    "huggingface_hub": "huggingface-hub",
+}
+TRAINING = {"pyarrow", "peft", "rosbags", "tensorboard"}
 # Only the simulator and benchmarks need them; a robot has neither.
 SIMULATION = {"pinocchio", "mujoco", "franky_sim", "psutil", "fast_simplification"}
 
@@ -81,9 +90,9 @@ def test_every_import_is_declared() -> None:
     robot = set(_pins("robot"))
     missing = {}
     for path in sorted(CODE.rglob("*.py")):
-        for module in _imports(path) - SIMULATION:
+        for module in _imports(path) - SIMULATION - TRAINING:
             if module in PIP:
-                if {"franky": "franky-control", "hid": "hidapi"}.get(module, module) not in robot:
+                if PYPI.get(module, module) not in robot:
                     missing[module] = path.name
             elif KEYS.get(module, module) not in declared | {"ament_index_python"}:
                 missing[module] = path.name

@@ -137,7 +137,7 @@ def test_a_wrong_file_is_refused_with_its_place(
 
 
 def test_a_missing_profile_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ProfileError, match="franka_d435_d405, sim: pick one"):
+    with pytest.raises(ProfileError, match="franka_d435_d405, sim, two_arms_sim: pick one"):
         profile_path("simm")
     with pytest.raises(ProfileError, match="no such profile"):
         profile_path(str(tmp_path / "absent.yaml"))
