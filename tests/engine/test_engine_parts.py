@@ -57,6 +57,7 @@ def test_attention_with_folded_groups_is_the_same_attention() -> None:
     assert torch.allclose(folded, attend(query, key, value, seen), atol=1e-6)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["nano", "D"])
 def test_the_reader_finds_every_part(words, name: str) -> None:
     tokenizer, vocabulary = words(name)

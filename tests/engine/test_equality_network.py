@@ -199,6 +199,7 @@ def test_strict_survives_a_model_that_never_follows_the_grammar(
     check(case, words, grammar_of)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", ["constrained", "strict"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_vocabulary_of_7b_d(seed: int, mode: str, words, tiny, grammar_of) -> None:
@@ -208,7 +209,7 @@ def test_the_vocabulary_of_7b_d(seed: int, mode: str, words, tiny, grammar_of) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mode", ["constrained", "strict"])
 @pytest.mark.parametrize(("name", "seeds"), [("nano", range(100, 240)), ("D", range(100, 140))])
 def test_a_thousand_cases(name: str, seeds: range, mode: str, words, tiny, grammar_of) -> None:
