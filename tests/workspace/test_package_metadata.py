@@ -31,13 +31,13 @@ KEYS = {
 }
 PIP = {"websockets", "torch", "transformers", "tokenizers", "safetensors", "av", "franky", "hid"}
 PIP |= {"mcap", "mcap_ros2", "huggingface_hub"}
-# In requirements/train.txt: a robot labels and trains nothing.
 PYPI = {
     "franky": "franky-control",
     "hid": "hidapi",
     "mcap_ros2": "mcap-ros2-support",
     "huggingface_hub": "huggingface-hub",
 }
+# In requirements/train.txt: a robot labels and trains nothing.
 TRAINING = {"pyarrow", "peft", "rosbags", "tensorboard"}
 # Only the simulator and benchmarks need them; a robot has neither.
 SIMULATION = {"pinocchio", "mujoco", "franky_sim", "psutil", "fast_simplification"}
