@@ -91,7 +91,7 @@ class Operator(Node):
     def _on_session(self, message: SessionStatus) -> None:
         self.session = message
 
-    def wait(self, condition, seconds: float = 15.0) -> bool:  # type: ignore[no-untyped-def]
+    def wait(self, condition, seconds: float = 45.0) -> bool:  # type: ignore[no-untyped-def]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if condition():
