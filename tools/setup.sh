@@ -223,7 +223,7 @@ set_up() {
   [ "$1" = test ] && step_count=6
   debian_step "$1"
   venv_step
-  python_step "Python packages (1.5 GB, a few minutes)" packages base model sim ros build
+  python_step "Python packages (1.5 GB, a few minutes)" packages base model train sim ros build
   if [ "$1" = test ]; then
     python_step "Test tools" tools test
   fi
