@@ -10,7 +10,7 @@ from collections import deque
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from molmoact_msgs.msg import CommandStatus, Reasoning
+from molmoact_msgs.msg import CommandStatus, Reasoning, VisualTrace
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -30,8 +30,10 @@ from molmoact_ros.nodes.runtime import (
     ManagedNode,
     run,
 )
+from molmoact_ros.policy.observations import PoseTrack
+from molmoact_ros.viz.agreement import depth_agreement, trace_error
 from molmoact_ros.viz.chunk_path import chunk_path
-from molmoact_ros.viz.colours import EXECUTED, MODEL
+from molmoact_ros.viz.colours import EXECUTED, HUMAN, MODEL
 from molmoact_ros.viz.depth_view import colour_depth, depth_mono8
 from molmoact_ros.viz.lift3d import lift_trace
 from molmoact_ros.viz.markers import (
@@ -63,7 +65,10 @@ class ViewerNode(ManagedNode):
         self._thought: Reasoning | None = None
         self._trace: NDArray[np.float32] = np.zeros((0, 2), np.float32)
         self._pose: Pose | None = None
-        self._clamped = False
+        self._poses = PoseTrack()
+        self._command_status = CommandStatus()
+        self._trace_error: float | None = None
+        self._agreement: float | None = None
         self._path: deque[tuple[float, NDArray[np.float64]]] = deque(maxlen=EXECUTED_POINTS)
         publish = self.create_publisher
         self._mono = publish(Image, "~/depth", SENSOR_QOS)
@@ -82,9 +87,15 @@ class ViewerNode(ManagedNode):
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         if self._thought is None:
             return WARN, "no thought to draw yet", {}
-        return OK, "drawing", {"chunk_id": self._thought.chunk_id}
+        numbers: dict[str, object] = {"chunk_id": self._thought.chunk_id}
+        if self._trace_error is not None:
+            numbers["trace_error_px"] = f"{self._trace_error:.1f}"
+        if self._agreement is not None:
+            numbers["depth_agreement"] = f"{self._agreement:.2f}"
+        return OK, "drawing", numbers
 
     def _reasoning(self, message: Reasoning) -> None:
+        self._compare(message)
         if message.instruction != (self._thought.instruction if self._thought else ""):
             self._path.clear()
         self._thought = message
@@ -96,11 +107,32 @@ class ViewerNode(ManagedNode):
             codes = None
         if codes is not None and codes.shape == GRID:
             relative = self._codec.decode(codes)
+            if self._depth is not None:
+                self._agreement = depth_agreement(relative, self._depth)
             mono = depth_mono8(relative)
             self._mono.publish(convert.image_message(mono, "mono8", message.header))
             picture = colour_depth(relative)
             self._color.publish(convert.image_message(picture, "rgb8", message.header))
         self._draw_3d()
+
+    def _compare(self, new: Reasoning) -> None:
+        """Where the last thought said the tool would go, against where it was seen since."""
+        old = self._thought
+        if old is None or self._camera is None:
+            return
+        since, until = convert.seconds(old.header.stamp), convert.seconds(new.header.stamp)
+        places = [place for stamp, place in self._path if since <= stamp <= until]
+        if not places:
+            return
+        pixels, depth = self._camera.project(np.stack(places))
+        seen = self._camera.grid_from_pixels(pixels[depth > 0.0])
+        size = self._camera.width, self._camera.height
+        self._trace_error = trace_error(self._trace, seen, *size)
+
+    @property
+    def _steered(self) -> bool:
+        thought = self._thought
+        return thought is not None and thought.trace.source == VisualTrace.SOURCE_HUMAN
 
     def _image(self, message: Image) -> None:
         if not self._overlay.get_subscription_count():
@@ -110,7 +142,8 @@ class ViewerNode(ManagedNode):
         except convert.BadMessage as bad:
             self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
             return
-        picture = draw_overlay(image, model=self._trace, executed=self._executed_grid())
+        model, human = (None, self._trace) if self._steered else (self._trace, None)
+        picture = draw_overlay(image, model=model, human=human, executed=self._executed_grid())
         self._overlay.publish(convert.image_message(picture, "rgb8", message.header))
 
     def _executed_grid(self) -> NDArray[np.float64] | None:
@@ -137,17 +170,18 @@ class ViewerNode(ManagedNode):
     def _measured(self, message: PoseStamped) -> None:
         stamp = convert.seconds(message.header.stamp)
         self._pose = convert.pose_from(message.pose)
+        self._poses.add(stamp, self._pose)
         if not self._path or stamp - self._path[-1][0] >= float(self.value("executed_period")):
             self._path.append((stamp, self._pose.position))
 
     def _command(self, message: CommandStatus) -> None:
-        self._clamped = message.limited
+        self._command_status = message
 
     def _draw_3d(self) -> None:
         if self._pose is None or not self.active:
             return
         low, high = (np.array(self.value(name)) for name in ("box_min_m", "box_max_m"))
-        box = workspace_box(low, high, clamped=self._clamped, frame=self._base)
+        box = workspace_box(low, high, clamped=self._command_status.limited, frame=self._base)
         drawings: list[Drawing] = [box]
         points = np.stack([point for _, point in self._path]) if self._path else np.zeros((0, 3))
         colours = tuple(EXECUTED.rgba(0.8) for _ in points)
@@ -156,9 +190,14 @@ class ViewerNode(ManagedNode):
         if thought is not None:
             if self._camera is not None:
                 lifted = lift_trace(self._trace, self._camera, self._depth, plane_z=0.02)
-                drawings.extend(trace_markers(lifted, MODEL, frame=self._base))
+                colour = HUMAN if self._steered else MODEL
+                drawings.extend(trace_markers(lifted, colour, frame=self._base))
             rows = convert.rows_from(thought.actions) if thought.actions.rows else np.zeros((0, 7))
-            drawings.extend(chunk_markers(chunk_path(self._pose, rows), frame=self._base))
+            start = self._poses.at(convert.seconds(thought.header.stamp)) or self._pose
+            command = self._command_status
+            done = max(command.chunk_row, 0) if command.chunk_id == thought.chunk_id else 0
+            worm = chunk_markers(chunk_path(start, rows), executed_rows=done, frame=self._base)
+            drawings.extend(worm)
         header = Header(stamp=self.get_clock().now().to_msg())
         self._markers.publish(marker_array(drawings, header.stamp))
 
