@@ -36,7 +36,6 @@ from molmoact_ros.sim.process import own_host
 
 PERIOD_S = 1.0 / 15.0
 HOLD, POLICY, TELEOP = 0, 1, 2
-PRIORITY = -10
 FRAME = "fr3_link0"
 
 
@@ -167,12 +166,10 @@ class Person(Node):
 def prefer(pid: int) -> None:
     """A robot's computer has time for its arm; only root may ask for that, others go without.
 
-    Linux shares the processor between sessions first (sched(7), autogroup), so the nice value
-    alone would not help.
+    On a robot the driver runs in real time, as the simulator does here.
     """
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
-        Path(f"/proc/{pid}/autogroup").write_text(str(PRIORITY))
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
 
 
 class ArmBench:
@@ -269,7 +266,6 @@ def arm_bench(
     """Simulator, driver and commander of the sim profile on a loopback address of their own."""
     with tempfile.TemporaryDirectory() as own:
         rclpy.init()
-        prefer(os.getpid())
         bench = ArmBench(folder or Path(own), extra)
         try:
             for name in ("sim_arm", "franka", "commander"):

@@ -462,7 +462,7 @@ CASES: dict[str, Callable[[ArmBench], Outcome]] = {
     "NaN in a chunk": refused_chunk(nan_row(), "not finite"),
     "wrong shape": refused_chunk(rows(0.008)[:, :5], "shape"),
     "row of 20 cm": refused_chunk(rows(0.2), "at once"),
-    "stale image": refused_chunk(rows(0.008), "old", age=20.0),
+    "stale image": refused_chunk(rows(0.008), "s old, allowed", age=20.0),
     "jump between chunks": jump,
     "out of the box": out_of_box,
     "near a singularity": near_singularity,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from molmoact_ros.control.command import Command, Source
+from molmoact_ros.control.command import NOT_FOLLOWED, Command, Source
 from molmoact_ros.control.commander import Commander
 from molmoact_ros.control.limits import Limits, Refused
 from molmoact_ros.control.operator import HandBack
@@ -174,6 +174,19 @@ def test_a_clock_that_jumps_holds_and_recovers(jump: float) -> None:
     assert held.source is Source.HOLD and "clock" in " ".join(c.reason for c in bench.log[-15:])
     assert np.linalg.norm(bench.arm.position - before) < 0.01
     assert bench.think() == "" and bench.run(0.2).source is Source.POLICY
+
+
+def test_an_arm_that_refuses_is_not_asked_again_and_again() -> None:
+    """Near a joint's end the arm turns targets back; insisting would end in its watchdog."""
+    bench = Bench()
+    bench.think()
+    bench.run(0.2)
+    bench.commander.feed_arm_ready(True, NOT_FOLLOWED + "joint 7 is near its limit")
+    held = bench.run(0.1)
+    assert held.source is Source.HOLD and "joint 7" in held.reason and held.blocked
+    bench.commander.feed_arm_ready(True, "gripper: the fingers did not close")
+    bench.run(0.1)
+    assert bench.think() == "" and bench.run(0.1).source is Source.POLICY
 
 
 def test_a_state_from_the_future_is_named_as_a_clock_problem() -> None:

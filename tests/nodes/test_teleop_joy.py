@@ -59,7 +59,10 @@ class Pad:
             share = (speed / SHAPING.speed_m_s) ** (1 / SHAPING.power)
             deflection = SHAPING.dead_zone + (1 - SHAPING.dead_zone) * share
             self.send(error / distance * deflection)
-        raise AssertionError(f"the tool is still {distance:.3f} m away from {place}")
+        raise AssertionError(
+            f"the tool is still {distance:.3f} m away from {place}: "
+            f"{self.person.command.reason}; {self.person.arm.detail}"
+        )
 
     def grip(self, button: int, done: Callable[[], bool]) -> None:
         self.hold(0.2, button)

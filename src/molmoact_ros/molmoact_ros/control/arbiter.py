@@ -22,6 +22,7 @@ class Situation:
     measured_age: by stamp or by arrival, whichever is longer; negative: from the future.
     thought_age: since the last chunk of a goal that has not ended; None without such a goal.
     may_run: the hold-to-run button is pressed, or none is required.
+    refusing: the arm is ready but does not follow the newest target (a margin of its own).
     partner: why the other arm of a pair holds; "" when it moves or there is none.
     """
 
@@ -37,6 +38,7 @@ class Situation:
     thought_age: float | None = None
     may_run: bool = True
     partner: str = ""
+    refusing: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def decide(now: Situation, limits: Limits) -> Decision:
             f"from its command; {remedy}",
             lost=True,
         )
+    if now.refusing:
+        return Decision(Source.HOLD, f"holding: {now.arm_detail}", lost=True)
     if now.partner:
         return Decision(Source.HOLD, f"holding: {now.partner}")
     if now.selected is Source.HOLD:

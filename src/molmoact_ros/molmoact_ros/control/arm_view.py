@@ -9,6 +9,7 @@ import math
 
 from numpy.typing import ArrayLike
 
+from molmoact_ros.control.command import NOT_FOLLOWED
 from molmoact_ros.control.guards import check_pose
 from molmoact_ros.control.limits import Limits
 from molmoact_ros.geometry import Pose
@@ -41,6 +42,11 @@ class ArmView:
         self.pose = check_pose(position, quaternion, self._limits)
         self._stamp, self._arrival = stamp, stamp if arrival is None else arrival
         self.tracking = (0.0, 0.0) if commanded is None else _apart(commanded, self.pose)
+
+    @property
+    def refusing(self) -> bool:
+        """Whether the arm is ready but refuses where it is sent."""
+        return self.ready and self.detail.startswith(NOT_FOLLOWED)
 
     def age(self, now: float) -> float | None:
         """Seconds since the measurement, by stamp or by arrival, whichever is longer.

@@ -7,6 +7,9 @@ from enum import IntEnum
 
 from molmoact_ros.geometry import Floats, Pose
 
+NOT_FOLLOWED = "target not followed: "
+"""An arm's words begin so while it is ready and refuses the newest target."""
+
 
 class Source(IntEnum):
     """Who moves the arm; the numbers are those of CommandStatus."""

@@ -132,10 +132,10 @@ class Commander:
         try:
             if self.selected is not Source.POLICY or self.operator.stop_reason:
                 raise Refused("the policy does not have the arm; select POLICY first")
-            if observation_stamp < self._motion.refuse_before:
-                raise Refused("its image is older than the last hold; a newer one is on its way")
             moved = self._motion.queue.executed_since(observation_stamp, now)
             check_observation_age(observation_stamp, now, self._limits, moved)
+            if observation_stamp < self._motion.refuse_before:
+                raise Refused("its image is older than the last hold; a newer one is on its way")
             checked, self._chunk_limit = check_chunk(rows, self._limits, self._period_s)
             self._motion.queue.accept(checked, observation_stamp, now, goal_id)
         except Refused as refusal:
@@ -195,6 +195,7 @@ class Commander:
             thought_age=None if self._thought_at is None else now - self._thought_at,
             may_run=operator.may_run(now),
             partner=arm.partner,
+            refusing=arm.refusing,
         )
 
     def _interrupted(self, elapsed: float, now: float) -> None:

@@ -15,8 +15,10 @@ from molmoact_ros.control.kinematics import dexterity, joints_towards
 from molmoact_ros.control.limits import Refused
 from molmoact_ros.geometry import Floats, Pose
 
-_TOLERANCE_RAD = 1e-4
-_TOLERANCE = 1e-4
+_SLACK_RAD = 0.03
+_SLACK = 0.01
+"""A reference that was turned back is anchored where the arm is, which then springs back a little
+from it: without slack that place would be refused, and the arm disarmed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def check_margins(
     if not deep.any() and goal_dexterity >= margins.dexterity:
         return
     before = ahead(previous)
-    allowed = np.maximum(margins.trespass(before), margins.trespass(q)) + _TOLERANCE_RAD
+    allowed = np.maximum(margins.trespass(before), margins.trespass(q))
+    allowed = np.maximum(allowed + 1e-4, _SLACK_RAD)
     if (deep > allowed).any():
         joint = int(np.argmax(deep - allowed))
         raise Refused(
@@ -75,8 +78,8 @@ def check_margins(
             f"({margins.low[joint]:.2f} .. {margins.high[joint]:.2f}); move or turn the tool back, "
             "or send the arm home"
         )
-    least = min(dexterity(before), dexterity(q)) - _TOLERANCE
-    if goal_dexterity < margins.dexterity and goal_dexterity < least:
+    least = min(dexterity(before) - 1e-4, dexterity(q) - 1e-4, margins.dexterity - _SLACK)
+    if goal_dexterity < least:
         raise Refused(
             f"the arm is near a singularity (dexterity {goal_dexterity:.3f}, kept above "
             f"{margins.dexterity:g}): its elbow is almost straight or two axes line up; move the "

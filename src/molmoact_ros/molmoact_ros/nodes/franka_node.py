@@ -48,7 +48,7 @@ class FrankaNode(ManagedNode):
         declare("rate_hz", 120.0, "looks for a new state a second", (10.0, 500.0))
         declare("base_frame", "fr3_link0", "frame of all poses")
         declare("joint_prefix", "fr3", "joints are <prefix>_joint1 .. 7, as in the robot model")
-        declare("arm_at_start", False, "follow targets as soon as connected (simulation)")
+        declare("arm_at_start", False, "follow the first targets that come (simulation)")
         self._arm: Arm | None = None
 
     def setup(self) -> None:
@@ -72,6 +72,7 @@ class FrankaNode(ManagedNode):
         self._told = self._rivals = ""
         self._holding = publish(Bool, "gripper/holding", LATCHED_QOS)
         self._held: bool | None = None
+        self._targeted = False
         self._arm_at_start = bool(self.value("arm_at_start"))
         self._commanded = False
         subscribe = self.create_subscription
@@ -124,6 +125,7 @@ class FrankaNode(ManagedNode):
     def _target(self, message: PoseStamped) -> None:
         if self._arm is None or not self.active:
             return
+        self._targeted = True
         if message.header.frame_id != self._base:
             self._complain(
                 f"target_pose in frame '{message.header.frame_id}' ignored: expected '{self._base}'"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from molmoact_ros.control.command import NOT_FOLLOWED
 from molmoact_ros.control.limits import Limits
 from molmoact_ros.robot import franky_link as link
 from molmoact_ros.robot.base import ArmState, refuse, resolve
@@ -128,7 +129,8 @@ class Session:
         if self._health.user_stopped:
             mode, detail = "user_stopped", Fault(Kind.USER_STOP).detail
         elif mode == "tracking":
-            detail = self._track.refusal(now)
+            refusal = self._track.refusal(now)
+            detail = NOT_FOLLOWED + refusal if refusal else ""
             if self._track.age(now) > self._limits.command_age_hold_s:
                 mode = "holding"
         return replace(
