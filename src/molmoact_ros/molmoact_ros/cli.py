@@ -14,6 +14,11 @@ from collections.abc import Sequence
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("molmoact_ros.demo", "the simulated robot, with a page or headless"),
     "bag": ("molmoact_ros.bag_command", "look at, check, recover, play and film recorded episodes"),
+    "think": ("molmoact_ros.commands.think", "one thought about pictures from files"),
+    "random-checkpoint": (
+        "molmoact_ros.commands.random_checkpoint",
+        "random weights in the released layout",
+    ),
     "ab": ("molmoact_ros.ab_command", "two checkpoints think about the same recorded episodes"),
     "serve": ("molmoact_ros.serving.command", "a checkpoint thinks for a robot elsewhere"),
     "demonstrate": ("molmoact_ros.data.demonstrate", "record the simulated expert into bags"),

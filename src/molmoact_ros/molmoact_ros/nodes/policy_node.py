@@ -7,8 +7,10 @@ drawn in between sends an empty chunk, which is HOLD.
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
+from dataclasses import replace
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -40,6 +42,11 @@ from molmoact_ros.policy.factory import PolicySpec, make_policy
 from molmoact_ros.policy.goal import GoalLoop, GoalResult, GoalSettings, Outcome
 from molmoact_ros.policy.observations import ObservationBuffer
 from molmoact_ros.policy.operator_desk import OperatorDesk
+from molmoact_ros.policy.startup_checks import (
+    RobotDescription,
+    in_one_sentence,
+    startup_refusals,
+)
 from molmoact_ros.reasoning.prompts import BadInstruction, check_instruction
 from molmoact_ros.reasoning.sketch import BadSketch, Sketch
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
@@ -50,6 +57,8 @@ MODES = {
     "review": ExecuteInstruction.Goal.REVIEW,
     "shadow": ExecuteInstruction.Goal.SHADOW,
 }
+JPEG = {"auto": None, "on": True, "off": False}
+TOKEN_VARIABLE = "MOLMOACT_TOKEN"
 NO_ROWS = np.zeros((0, 7))
 
 
@@ -73,10 +82,17 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("policy")
         declare = self.declare
-        declare("policy", "scripted", "scripted (expert) or molmoact (model)")
-        declare("checkpoint", "", "folder of a MolmoAct checkpoint; empty: small random weights")
+        declare("policy", "scripted", "scripted (expert), molmoact (model) or remote (server)")
+        declare(
+            "checkpoint", "", "folder or owner/name@commit of a model; empty: small random weights"
+        )
         declare("unnorm_key", "", "statistics key; empty: the checkpoint's only one")
         declare("seed", 0, "seed of the random weights", (0, 2**31 - 1))
+        declare("device", "cpu", "where a model runs: cpu or cuda; empty: cuda if there is one")
+        declare("server", "ws://127.0.0.1:8770", "address of the policy server, for policy remote")
+        declare("token", "", f"its secret; better in the variable {TOKEN_VARIABLE}")
+        declare("timeout", 10.0, "seconds for one thought of the policy server", (0.1, 600.0))
+        declare("jpeg", "auto", "pictures to the server as JPEG: auto (over networks), on or off")
         declare("mode", "auto", "auto, review or shadow, for goals started without one")
         declare("instruction", "", "start with this instruction; empty: wait for a goal")
         declare("images", 2, "cameras the policy sees, external first", (1, 2))
@@ -98,12 +114,26 @@ class PolicyNode(ManagedNode):
         self._base = str(self.value("base_frame"))
         self._period = float(self.value("period"))
         slots = SLOTS[: int(self.value("images"))]
+        if self.value("jpeg") not in JPEG:
+            raise SetupError(f"jpeg '{self.value('jpeg')}': choose one of {', '.join(JPEG)}")
+        self._robot = RobotDescription(
+            cameras=slots,
+            unnorm_key=str(self.value("unnorm_key")),
+            period=self._period,
+            steering=True,
+        )
         spec = PolicySpec(
             kind=str(self.value("policy")),
             checkpoint=str(self.value("checkpoint")),
             unnorm_key=str(self.value("unnorm_key")),
             images=len(slots),
             seed=int(self.value("seed")),
+            device=str(self.value("device")),
+            server=str(self.value("server")),
+            token=str(self.value("token")) or os.environ.get(TOKEN_VARIABLE, ""),
+            timeout=float(self.value("timeout")),
+            jpeg=JPEG[str(self.value("jpeg"))],
+            robot=self._robot,
         )
         try:
             self._policy = make_policy(spec)
@@ -149,6 +179,12 @@ class PolicyNode(ManagedNode):
 
     def halt(self) -> None:
         self._stop_run(preempted=False)
+
+    def teardown(self) -> None:
+        # A policy server has one place; it must be free as soon as this robot leaves.
+        close = getattr(getattr(self, "_policy", None), "close", None)
+        if close is not None:
+            close()
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         status = self._status
@@ -222,7 +258,11 @@ class PolicyNode(ManagedNode):
             check_instruction(instruction)
         except BadInstruction as bad:
             return str(bad)
-        return ""
+        model, size = getattr(self._policy, "model", None), self._buffer.image_size()
+        if model is None or size is None:
+            return ""
+        seen = replace(self._robot, image_sizes=(size,))
+        return in_one_sentence(startup_refusals(seen, model))
 
     def _begin(self, new: Run) -> None:
         self._stop_run(preempted=True)

@@ -3,38 +3,95 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from molmoact_ros.policy.base import Policy, PolicyError
+from molmoact_ros.policy.startup_checks import (
+    RobotDescription,
+    in_one_sentence,
+    startup_refusals,
+)
 
-KINDS = ("scripted", "molmoact")
+if TYPE_CHECKING:
+    from molmoact_ros.policy.remote import RemotePolicy
+
+KINDS = ("scripted", "molmoact", "remote")
+START_WAIT_S = 3.0
+"""How long a policy server may take to say that it does not fit; it may also start later."""
 
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a profile says about its policy. ``seed`` is that of random weights."""
+    """What a profile says about its policy.
+
+    checkpoint: folder or owner/name@commit; empty: nano with random weights of ``seed``. images:
+    pictures per prompt. device: "cpu", "cuda", or "" for cuda if there is one. server, token,
+    timeout (seconds), jpeg: the policy server of kind remote, see ``policy.remote``. robot: what
+    must fit before anything moves.
+    """
 
     kind: str = "scripted"
     checkpoint: str = ""
     unnorm_key: str = ""
     images: int = 2
     seed: int = 0
+    device: str = "cpu"
+    server: str = ""
+    token: str = field(default="", repr=False)
+    timeout: float = 10.0
+    jpeg: bool | None = None
+    robot: RobotDescription | None = None
 
 
 def make_policy(spec: PolicySpec) -> Policy:
-    """Build the policy. Raises PolicyError for an unknown kind, or what its loader raises."""
+    """Build the policy. Raises PolicyError for an unknown kind, a model that does not fit the
+    robot (one sentence), or what its loader raises.
+    """
     if spec.kind == "scripted":
         from molmoact_ros.model.depth_codec import DepthCodec
         from molmoact_ros.policy.scripted.policy import ScriptedPolicy
 
         return ScriptedPolicy(DepthCodec.from_package())
     if spec.kind == "molmoact":
-        from molmoact_ros.policy.molmoact import MolmoActPolicy
-
-        folder = Path(spec.checkpoint) if spec.checkpoint else _random_nano(spec.seed)
-        return MolmoActPolicy(folder, unnorm_key=spec.unnorm_key or None, images=spec.images)
+        return _model(spec)
+    if spec.kind == "remote":
+        return _remote(spec)
     raise PolicyError(f"unknown policy '{spec.kind}': choose one of {', '.join(KINDS)}")
+
+
+def _model(spec: PolicySpec) -> Policy:
+    from molmoact_ros.model.hub import find_checkpoint
+    from molmoact_ros.policy.describe import describe_checkpoint
+    from molmoact_ros.policy.molmoact import MolmoActPolicy
+
+    folder = find_checkpoint(spec.checkpoint) if spec.checkpoint else _random_nano(spec.seed)
+    key = spec.unnorm_key or None
+    if spec.robot is not None:
+        # Before minutes of loading: the description needs no weights.
+        refusals = startup_refusals(spec.robot, describe_checkpoint(folder, key, spec.images))
+        if refusals:
+            raise PolicyError(in_one_sentence(refusals))
+    return MolmoActPolicy(folder, key, spec.images, device=_device(spec.device))
+
+
+def _remote(spec: PolicySpec) -> RemotePolicy:
+    from molmoact_ros.policy.remote import RemotePolicy
+
+    policy = RemotePolicy(spec.server, spec.token, spec.robot, timeout=spec.timeout, jpeg=spec.jpeg)
+    policy.wait_connected(START_WAIT_S)
+    reason = policy.unfit
+    if reason:
+        policy.close()
+        raise PolicyError(reason)
+    return policy
+
+
+def _device(asked: str) -> str:
+    import torch
+
+    return asked or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _random_nano(seed: int) -> Path:

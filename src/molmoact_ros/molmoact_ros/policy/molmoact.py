@@ -10,46 +10,43 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from molmoact_ros.engine.answers import AnswerShape, answer_automaton, wordings_for
+from molmoact_ros.engine.decode import Answer
+from molmoact_ros.engine.engine import Engine
 from molmoact_ros.engine.grammar import AnswerGrammar, Vocabulary
-from molmoact_ros.engine.greedy import Canceled, Decoded, SegmentClock, decode_greedy
+from molmoact_ros.engine.greedy import Canceled
+from molmoact_ros.engine.memory import DraftMemory
+from molmoact_ros.engine.reader import Part
+from molmoact_ros.engine.settings import Mode, settings_for
 from molmoact_ros.model.checkpoint import load_checkpoint
 from molmoact_ros.model.config import CheckpointError
+from molmoact_ros.model.hub import find_checkpoint
+from molmoact_ros.model.lora import load_adapter, merge_adapter
 from molmoact_ros.model.prompt import prompt_ids
-from molmoact_ros.policy.base import Observation, PolicyError
+from molmoact_ros.model.weight_files import Progress
+from molmoact_ros.policy.base import Observation, PolicyError, Segment
+from molmoact_ros.policy.describe import describe_checkpoint
+from molmoact_ros.policy.model_units import LONGEST_SIDE, open_or_closed, segment_of, shrunk
 from molmoact_ros.reasoning.answer import AnswerContract, parse_answer
 from molmoact_ros.reasoning.overlay import draw_trace
 from molmoact_ros.reasoning.prompts import chat_text, check_instruction, question
 from molmoact_ros.reasoning.statistics import read_statistics
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
-LONGEST_SIDE = 336
-"""Pixels; larger pictures are shrunk, as in the released fine-tuning data: none is tiled."""
-
-GRIPPER_OPEN_FROM = 0.5
-
 Pictures = tuple[NDArray[np.uint8], ...]
 
 
-def open_or_closed(thought: Thought, grippers: NDArray[np.bool_]) -> Thought:
-    """The thought with its gripper columns (``grippers`` [D] is True) as 1 open or 0 closed.
-
-    The model writes bins of -1..1 in which 1 is open and 0 closed; the threshold is 0.5.
-    """
-    actions = thought.actions.copy()
-    if actions.size:
-        actions[:, grippers] = actions[:, grippers] >= GRIPPER_OPEN_FROM
-    return replace(thought, actions=actions)
-
-
 class MolmoActPolicy:
-    """Thinks with a MolmoAct checkpoint folder of any size.
+    """Thinks with a MolmoAct checkpoint of any size: a folder, or owner/name@commit of the hub.
 
-    images: pictures per prompt, 1 or 2 (external, wrist). rows: actions in a chunk. free_depth:
-    the model decides how many depth codes it writes (a count that does not fit is refused) instead
-    of being held to the 10x10 grid. Raises PolicyError when the folder cannot be used.
+    images: pictures per prompt (external, wrist, ...). rows: actions in a chunk. decoding:
+    "constrained" by the grammar of answers, or "plain" as the published program: whatever the
+    model writes, then judged. free_depth: the model decides how many depth codes it writes (a
+    count that does not fit is refused) instead of being held to the 10x10 grid. longest_side:
+    pixels to which larger pictures are shrunk; None: never, they are cut into tiles. adapter:
+    folder of a LoRA fine-tuning. ``model`` says what was loaded. Raises PolicyError when the
+    checkpoint cannot be used.
     """
 
     def __init__(
@@ -60,17 +57,21 @@ class MolmoActPolicy:
         rows: int = 8,
         *,
         device: str = "cpu",
+        decoding: Mode = "constrained",
         free_depth: bool = False,
         max_new_tokens: int = 640,
+        longest_side: int | None = LONGEST_SIDE,
+        adapter: Path | str = "",
+        progress: Progress | None = None,
     ) -> None:
-        folder = Path(checkpoint)
-        if not folder.is_dir():
-            raise PolicyError(f"{folder}: no such folder; give the folder of a MolmoAct checkpoint")
         if images < 1:
             raise PolicyError(f"images is {images}; the model needs at least one camera")
         dtype = torch.float32 if device == "cpu" else torch.bfloat16
         try:
-            self._checkpoint = load_checkpoint(folder, device, dtype)
+            folder = find_checkpoint(checkpoint)
+            self._checkpoint = load_checkpoint(folder, device, dtype, progress=progress)
+            if adapter:
+                merge_adapter(self._checkpoint.model, load_adapter(Path(adapter)))
             statistics = read_statistics(
                 {"norm_stats": self._checkpoint.config.norm_stats}, unnorm_key
             )
@@ -78,20 +79,28 @@ class MolmoActPolicy:
                 steered: AnswerContract(statistics, rows, statistics.dims, steered=steered)
                 for steered in (False, True)
             }
+            name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+            settings = replace(settings_for(name, decoding), max_new_tokens=max_new_tokens)
         except (CheckpointError, ValueError) as error:
             raise PolicyError(f"the checkpoint cannot be used: {error}") from error
-        self._images = images
-        self._free_depth = free_depth
-        self._max_new_tokens = max_new_tokens
+        self._images, self._longest_side = images, longest_side
+        self._free_depth, self._adapter = free_depth, Path(adapter).name if adapter else ""
+        self._settings = settings
+        self.model = describe_checkpoint(folder, unnorm_key, images, rows, self._checkpoint.origin)
         self._vocabulary = Vocabulary(self._checkpoint.tokenizer)
+        model, tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
+        self._engine = Engine(model, tokenizer, settings, self._vocabulary)
+        self._memory = DraftMemory()
         self._grammars: dict[bool, AnswerGrammar] = {}
+        self.last_answer: Answer | None = None
 
     @property
     def description(self) -> str:
         """Folder name and the origin its README states, random weights included."""
         parameters = sum(p.numel() for p in self._checkpoint.model.parameters())
+        adapted = f" with adapter {self._adapter}" if self._adapter else ""
         return (
-            f"MolmoAct {self._checkpoint.name} ({parameters / 1e6:.1f} M parameters), "
+            f"MolmoAct {self._checkpoint.name}{adapted} ({parameters / 1e6:.1f} M parameters), "
             f"weights: {self._checkpoint.origin}"
         )
 
@@ -101,20 +110,39 @@ class MolmoActPolicy:
         return False
 
     def reset(self, instruction: str) -> None:
-        """Nothing is remembered between thoughts; checks that the instruction can be asked."""
+        """A goal starts: what the last one taught the engine's guesses is forgotten. Raises
+        PolicyError when the instruction cannot be asked.
+        """
         try:
             check_instruction(instruction)
         except ValueError as error:
             raise PolicyError(str(error)) from error
+        self._memory.forget()
 
     def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
         """One thought. Raises ThoughtRefused for a bad answer or a canceled goal, PolicyError
         when the model cannot be asked.
         """
+        return self.think_streaming(observation, canceled, lambda segment: None)
+
+    def think_streaming(
+        self,
+        observation: Observation,
+        canceled: Callable[[], bool],
+        on_segment: Callable[[Segment], None],
+    ) -> Thought:
+        """As ``think``; ``on_segment`` hears of depth, trace and rows as they are decoded."""
         steered = observation.steering is not None and len(observation.steering) > 0
+        contract = self._contracts[steered]
         started = time.perf_counter()
+
+        def hand_on(part: Part) -> None:
+            segment = segment_of(part, contract)
+            if segment is not None:
+                on_segment(segment)
+
         try:
-            decoded, encoded = self._answer(observation, steered, canceled)
+            answer, encoded = self._answer(observation, steered, canceled, hand_on)
         except Canceled as stop:
             raise ThoughtRefused(f"{stop}; start a new goal to think again") from None
         except torch.OutOfMemoryError as error:
@@ -123,22 +151,26 @@ class MolmoActPolicy:
             ) from error
         except ValueError as error:
             raise PolicyError(f"the model could not be asked: {error}") from error
-        timings = {"images": encoded, **decoded.timings}
+        self.last_answer = answer
+        timings = {"images": encoded, **answer.timings}
         timings["total"] = time.perf_counter() - started
-        text = self._checkpoint.tokenizer.decode(decoded.ids)
-        if not decoded.ended:
+        text = self._checkpoint.tokenizer.decode(answer.ids)
+        if not answer.ended:
             raise ThoughtRefused(
-                f"the answer was not finished after {self._max_new_tokens} tokens; "
+                f"the answer was not finished after {self._settings.max_new_tokens} tokens; "
                 "raise max_new_tokens",
                 text,
             )
-        contract = self._contracts[steered]
         thought = parse_answer(text, contract, timings)
         return open_or_closed(thought, ~contract.statistics.scaled)
 
     def _answer(
-        self, observation: Observation, steered: bool, canceled: Callable[[], bool]
-    ) -> tuple[Decoded, float]:
+        self,
+        observation: Observation,
+        steered: bool,
+        canceled: Callable[[], bool],
+        on_part: Callable[[Part], None],
+    ) -> tuple[Answer, float]:
         started = time.perf_counter()
         model, tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
         asked = chat_text(question(observation.instruction, self._images, steered))
@@ -152,17 +184,15 @@ class MolmoActPolicy:
                 same_as=torch.from_numpy(processed.same_as),
             )
         encoded = time.perf_counter() - started
-        decoded = decode_greedy(
-            model,
-            tokenizer.ids,
+        answer = self._engine.answer(
             prompt,
             features,
-            grammar=self._grammar(steered),
-            max_new_tokens=self._max_new_tokens,
+            None if self._settings.mode == "plain" else self._grammar(steered),
+            memory=self._memory,
+            on_part=on_part,
             canceled=canceled,
-            clock=SegmentClock(tokenizer.ids, self._vocabulary.bytes_of),
         )
-        return decoded, encoded
+        return answer, encoded
 
     def _pictures(self, observation: Observation) -> Pictures:
         pictures = observation.images[: self._images]
@@ -174,7 +204,10 @@ class MolmoActPolicy:
         if observation.steering is not None and len(observation.steering):
             # Drawn before shrinking: that is where the training pictures were drawn on.
             pictures = (draw_trace(pictures[0], observation.steering), *pictures[1:])
-        return tuple(shrunk(picture) for picture in pictures)
+        if self._longest_side is None:
+            return pictures
+        side = self._longest_side
+        return tuple(shrunk(picture, side) for picture in pictures)
 
     def _grammar(self, steered: bool) -> AnswerGrammar:
         if steered not in self._grammars:
@@ -188,22 +221,3 @@ class MolmoActPolicy:
             automaton = answer_automaton(shape, tokenizer)
             self._grammars[steered] = AnswerGrammar(tokenizer, automaton, self._vocabulary)
         return self._grammars[steered]
-
-
-def shrunk(picture: NDArray[np.uint8], longest: int = LONGEST_SIDE) -> NDArray[np.uint8]:
-    """RGB [H, W, 3] with no side above ``longest`` pixels, aspect kept (Lanczos); never enlarged.
-
-    Raises ValueError for anything but uint8 [H, W, 3].
-    """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ValueError(
-            f"a picture is {picture.dtype} {list(picture.shape)}, expected RGB uint8 [H, W, 3]; "
-            "check the camera's encoding"
-        )
-    height, width = picture.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return picture
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(image, dtype=np.uint8)

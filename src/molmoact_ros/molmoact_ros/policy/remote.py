@@ -75,9 +75,21 @@ class RemotePolicy:
         """What the server said it is; None without a connection."""
         return self._link.state.model
 
+    @property
+    def unfit(self) -> str:
+        """Why the server must not be used by this robot, in one sentence; empty otherwise."""
+        state = self._link.state
+        return state.problem if state.unfit else ""
+
     def wait_connected(self, seconds: float) -> bool:
-        """Whether there is a connection, at latest after ``seconds``."""
-        return self._link.wait(seconds).model is not None
+        """Whether there is a connection, at latest after ``seconds``; False as soon as the server
+        is known not to fit.
+        """
+        deadline = time.monotonic() + seconds
+        while (state := self._link.wait(min(POLL_S, deadline - time.monotonic()))).model is None:
+            if state.unfit or time.monotonic() >= deadline:
+                return False
+        return True
 
     def reset(self, instruction: str) -> None:
         """Start a goal on the server. Raises PolicyError."""

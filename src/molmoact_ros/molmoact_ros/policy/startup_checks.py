@@ -84,7 +84,9 @@ def startup_refusals(robot: RobotDescription, model: ModelDescription) -> list[s
 
 
 def in_one_sentence(refusals: list[str]) -> str:
-    """The first refusal, and how many more there are."""
+    """The first refusal, and how many more there are; empty when there is none."""
+    if not refusals:
+        return ""
     more = len(refusals) - 1
     return refusals[0] + (f" (and {more} more)" if more > 0 else "")
 

@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import sys
-from pathlib import Path
 
 from molmoact_ros.access import BindRefusedError, check_bind
 from molmoact_ros.policy.base import Policy, PolicyError
 from molmoact_ros.policy.startup_checks import ModelDescription
+from molmoact_ros.viz.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,10 @@ EXIT_OK, EXIT_REFUSED = 0, 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``molmoact serve``."""
-    parser.add_argument("--model", required=True, help="folder of a MolmoAct checkpoint")
+    parser.add_argument(
+        "--model", required=True, help="folder of a MolmoAct checkpoint, or owner/name@commit"
+    )
+    parser.add_argument("--adapter", default="", help="folder of a LoRA fine-tuning of it")
     parser.add_argument("--unnorm-key", default="", help="statistics key; default: the only one")
     parser.add_argument("--images", type=int, default=2, help="cameras, external first")
     parser.add_argument("--rows", type=int, default=8, help="actions in a chunk")
@@ -85,12 +88,16 @@ def _load(values: argparse.Namespace) -> tuple[Policy, ModelDescription]:
     # Late: these take seconds, and --help needs none of them.
     import torch
 
-    from molmoact_ros.model.checkpoint import read_origin
-    from molmoact_ros.policy.describe import describe_checkpoint
     from molmoact_ros.policy.molmoact import MolmoActPolicy
 
     device = values.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    key = values.unnorm_key or None
-    policy = MolmoActPolicy(values.model, key, values.images, values.rows, device=device)
-    origin = read_origin(Path(values.model))
-    return policy, describe_checkpoint(values.model, key, values.images, values.rows, origin)
+    policy = MolmoActPolicy(
+        values.model,
+        values.unnorm_key or None,
+        values.images,
+        values.rows,
+        device=device,
+        adapter=values.adapter,
+        progress=Terminal(sys.stderr).progress("loading"),
+    )
+    return policy, policy.model

@@ -40,6 +40,10 @@ class Unfit(RuntimeError):
     """The server is there but must not be used; the sentence says why."""
 
 
+class Occupied(Unfit):
+    """Another robot is served; that may change."""
+
+
 @dataclass(frozen=True)
 class Lost:
     """The connection broke, or brought something unreadable, while an answer was awaited."""
@@ -51,12 +55,14 @@ class Lost:
 class LinkState:
     """model: who answers, or None without a connection. problem: why there is none.
 
-    session: counts connections; a new one knows nothing of the last.
+    session: counts connections; a new one knows nothing of the last. unfit: the server is there
+    and the problem is that it must not be used.
     """
 
     model: ModelDescription | None
     problem: str
     session: int
+    unfit: bool = False
 
 
 class Link:
@@ -144,18 +150,18 @@ class Link:
     async def _reconnect(self) -> None:
         delay = BACKOFF_FIRST_S
         while True:
-            began = time.monotonic()
+            began, unfit = time.monotonic(), False
             try:
                 await self._session()
                 problem = f"the policy server {self._url} ended the connection; {START}"
             except Unfit as error:
-                problem = str(error)
+                problem, unfit = str(error), not isinstance(error, Occupied)
             except (OSError, asyncio.TimeoutError, WebSocketException, WireError) as error:
                 problem = self._words(error)
             except Exception as error:  # a bug here must show up as words, not as silence
                 log.exception("the policy link failed")
                 problem = f"the policy link failed with {type(error).__name__}; see the log"
-            self._down(problem)
+            self._down(problem, unfit)
             if time.monotonic() - began > BACKOFF_MAX_S:
                 delay = BACKOFF_FIRST_S
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))
@@ -184,7 +190,7 @@ class Link:
     async def _shake_hands(self, socket: ClientConnection) -> ModelDescription:
         first = unpack(await socket.recv())
         if first.get("type") == "error":
-            raise Unfit(f"the policy server {self._url} refuses: {first.get('message')}"[:1000])
+            raise Occupied(f"the policy server {self._url} refuses: {first.get('message')}"[:1000])
         model = handshake.read_hello(first)
         refusals = startup_refusals(self._robot, model)
         if refusals:
@@ -220,12 +226,12 @@ class Link:
             except ConnectionClosed as closed:
                 log.debug("not sent: %s", closed)  # the reader says so to whoever waits
 
-    def _down(self, problem: str) -> None:
+    def _down(self, problem: str, unfit: bool = False) -> None:
         with self._changed:
             if problem != self._state.problem:
                 log.warning("%s", problem)
             self._socket = None
-            self._state = LinkState(None, problem, self._state.session)
+            self._state = LinkState(None, problem, self._state.session, unfit)
             if self._awaited != answers.NO_ID:
                 self._inbox.put(Lost(problem))
             self._changed.notify_all()

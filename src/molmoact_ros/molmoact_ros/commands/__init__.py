@@ -1,0 +1,1 @@
+"""Subcommands of ``molmoact`` that need no robot: one thought, one checkpoint."""

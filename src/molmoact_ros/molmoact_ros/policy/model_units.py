@@ -1,0 +1,68 @@
+"""Between camera, model and robot: picture sizes, gripper, and parts of an answer in SI units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from molmoact_ros.engine.reader import Part
+from molmoact_ros.policy.base import Segment
+from molmoact_ros.reasoning.actions import decode
+from molmoact_ros.reasoning.answer import AnswerContract
+from molmoact_ros.reasoning.depth_text import grid_shape
+from molmoact_ros.reasoning.thought import Thought
+
+LONGEST_SIDE = 336
+"""Pixels; larger pictures are shrunk, as in the released fine-tuning data: none is tiled."""
+
+GRIPPER_OPEN_FROM = 0.5
+
+
+def open_or_closed(thought: Thought, grippers: NDArray[np.bool_]) -> Thought:
+    """The thought with its gripper columns (``grippers`` [D] is True) as 1 open or 0 closed.
+
+    The model writes bins of -1..1 in which 1 is open and 0 closed; the threshold is 0.5.
+    """
+    actions = thought.actions.copy()
+    if actions.size:
+        actions[:, grippers] = actions[:, grippers] >= GRIPPER_OPEN_FROM
+    return replace(thought, actions=actions)
+
+
+def segment_of(part: Part, contract: AnswerContract) -> Segment | None:
+    """A decoded part in the units of a thought; None for what no thought could hold."""
+    if part.kind == "depth":
+        count = len(part.values)
+        codes = np.array(part.values, np.uint8)
+        return Segment("depth", 0, codes.reshape(grid_shape(count))) if count else None
+    if part.kind == "trace":
+        points = np.array(part.values, np.float32)
+        fits = points.size and points.size % 2 == 0 and part.index == 0 and not contract.steered
+        return Segment("trace", 0, points.reshape(-1, 2)) if fits else None
+    if len(part.values) != contract.dims or part.index >= contract.rows:
+        return None
+    row = contract.statistics.unnormalise(decode(part.values))
+    row[~contract.statistics.scaled] = row[~contract.statistics.scaled] >= GRIPPER_OPEN_FROM
+    return Segment("row", part.index, row)
+
+
+def shrunk(picture: NDArray[np.uint8], longest: int = LONGEST_SIDE) -> NDArray[np.uint8]:
+    """RGB [H, W, 3] with no side above ``longest`` pixels, aspect kept (Lanczos); never enlarged.
+
+    Raises ValueError for anything but uint8 [H, W, 3].
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise ValueError(
+            f"a picture is {picture.dtype} {list(picture.shape)}, expected RGB uint8 [H, W, 3]; "
+            "check the camera's encoding"
+        )
+    height, width = picture.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    image = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.LANCZOS)
+    return np.asarray(image, dtype=np.uint8)
