@@ -1,6 +1,7 @@
 """``molmoact convert``: other people's data sets in, ours out.
 
-``molmoact convert import-lerobot FOLDER --out DATA`` labels a LeRobot set (v2.1 or v3);
+``molmoact convert import-lerobot FOLDER --out DATA`` labels a LeRobot set (v2.1 or v3),
+``import-libero FOLDER --out DATA`` the files of a LIBERO suite;
 ``export-lerobot DATA --out FOLDER`` and ``export-official DATA --out FOLDER`` write one.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +18,17 @@ from molmoact_ros.data.card import BadCard, DataCard, card_from_dict
 from molmoact_ros.data.dataset import DataSet, finish
 from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.estimator import DepthAnything
-from molmoact_ros.data.label import label_ticks
+from molmoact_ros.data.label import Known, label_ticks
 from molmoact_ros.data.lerobot import MOLMOACT_HOUSEHOLD, Keys, read_info, read_lerobot
 from molmoact_ros.data.lerobot_export import export_lerobot
+from molmoact_ros.data.libero import CARD, find_libero, read_libero
 from molmoact_ros.data.official_export import export_official
 from molmoact_ros.data.pointing import MolmoPointer
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.rows import BadData
+from molmoact_ros.data.ticks import Ticks
 
-WHAT = ("import-lerobot", "export-lerobot", "export-official")
+WHAT = ("import-lerobot", "import-libero", "export-lerobot", "export-official")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(values: argparse.Namespace) -> int:
     """The exit status."""
     try:
-        if values.what == "import-lerobot":
+        if values.what.startswith("import-"):
             return _import(values)
         data = DataSet(values.source, "")
         if values.what == "export-lerobot":
@@ -59,22 +63,12 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _import(values: argparse.Namespace) -> int:
-    given = json.loads(values.card.read_text(encoding="utf-8")) if values.card else {}
-    fps = float(read_info(values.source)["fps"])
-    card = card_from_dict({"fps": fps, **given}, DataCard(name=values.source.name))
-    if "depth_source" not in given:
-        card = replace(card, depth_source="estimate" if values.depth_estimator else "none")
-    if "trace_source" not in given:
-        card = replace(card, trace_source="molmo" if values.pointer else "none")
-    pairs = tuple((k, v) for k, _, v in (text.partition("=") for text in values.image))
-    keys = (
-        MOLMOACT_HOUSEHOLD if values.molmoact_columns else Keys(pairs, values.state, values.action)
-    )
+    card = _card(values)
     estimator = DepthAnything(values.depth_estimator) if values.depth_estimator else None
     depth = DepthLabeller(None, estimator) if estimator else None
     pointer = MolmoPointer(values.pointer) if values.pointer else None
     problems: dict[str, str] = {}
-    for number, (ticks, known) in enumerate(read_lerobot(values.source, card, keys), 1):
+    for number, (ticks, known) in enumerate(_episodes(values, card), 1):
         try:
             label_ticks(ticks, values.out, card, depth, ticks.episode_id, pointer, known)
         except BadEpisode as error:
@@ -83,3 +77,30 @@ def _import(values: argparse.Namespace) -> int:
     statistics = finish(values.out, card, problems)
     sys.stderr.write(f"\n{statistics.num_trajectories} episodes to train on\n")
     return 0
+
+
+def _card(values: argparse.Namespace) -> DataCard:
+    """Fields given, over those of the format; labels that nobody makes are left out."""
+    given = json.loads(values.card.read_text(encoding="utf-8")) if values.card else {}
+    fields = dict(CARD)
+    if values.what == "import-lerobot":
+        fields = {"fps": float(read_info(values.source)["fps"])}
+    card = card_from_dict({**fields, **given}, DataCard(name=values.source.name))
+    if "depth_source" not in given:
+        card = replace(card, depth_source="estimate" if values.depth_estimator else "none")
+    if "trace_source" not in given:
+        card = replace(card, trace_source="molmo" if values.pointer else "none")
+    return card
+
+
+def _episodes(values: argparse.Namespace, card: DataCard) -> Iterator[tuple[Ticks, Known]]:
+    if values.what == "import-libero":
+        for path in find_libero(values.source):
+            for ticks in read_libero(path):
+                yield ticks, Known()
+        return
+    pairs = tuple((k, v) for k, _, v in (text.partition("=") for text in values.image))
+    keys = Keys(pairs, values.state, values.action)
+    yield from read_lerobot(
+        values.source, card, MOLMOACT_HOUSEHOLD if values.molmoact_columns else keys
+    )

@@ -74,6 +74,14 @@ def check_bins(data: DataSet) -> Finding:
             problems.append(f"dimension {d} uses {used} bins only; check units and axes")
     if problems:
         return Finding(FAIL, "bins", "; ".join(problems))
+    half = span / 510.0
+    lost = np.flatnonzero(
+        scaled & ((data.statistics.q01 > half) | (data.statistics.q99 < -half)) & (span >= 1e-6)
+    )
+    if lost.size:
+        return Finding(
+            WARN, "bins", f"dimensions {lost.tolist()} move one way only: the model cannot say rest"
+        )
     if still:
         return Finding(WARN, "bins", f"dimensions {still} never move; fine if that is intended")
     return Finding(OK, "bins", "every moving dimension uses its bins")

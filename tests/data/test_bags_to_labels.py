@@ -1,0 +1,86 @@
+"""A bag written by somebody else's writer, through our reader and the command, to a data set."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molmoact_ros.cli import main
+from molmoact_ros.data.bag_source import BagTopics, read_bag
+from molmoact_ros.data.bag_writing import DemonstrationBag
+from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.data.recording import BadEpisode
+
+sys.path.insert(0, str(Path(__file__).parent))
+from data_helpers import camera, path, stamps
+
+TOPICS = BagTopics()
+
+
+def write_bag(folder: Path, name: str, outcome: str = "success", skip: str = "") -> Path:
+    """24 rows of both cameras, depth, poses and a closing gripper."""
+    rng = np.random.default_rng(1)
+    custom = {"episode_id": name, "task": "pick up the red cube", "outcome": outcome}
+    with DemonstrationBag(folder / name, custom, TOPICS) as bag:
+        for i, (stamp, pose) in enumerate(zip(stamps(24).tolist(), path(24), strict=True)):
+            if i == 0:
+                bag.calibration(stamp, camera(), "external_color_optical_frame")
+            for _, topic in TOPICS.images:
+                if topic != skip:
+                    bag.colour(topic, stamp, rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))
+            bag.depth(TOPICS.depth, stamp, np.full((48, 64), 0.5 + 0.01 * i, np.float32))
+            bag.pose(TOPICS.measured, stamp, pose)
+            bag.pose(TOPICS.commanded, stamp, pose)
+            bag.fingers(TOPICS.fingers, stamp, 0.08 - 0.002 * i)
+            if i in (0, 12):
+                bag.number(TOPICS.gripper, stamp, 1.0 if i == 0 else 0.0)
+            bag.flag(TOPICS.clean, stamp, i != 20)
+    return folder / name
+
+
+def test_everything_in_a_bag_is_read_back(tmp_path: Path) -> None:
+    found = read_bag(write_bag(tmp_path, "one"), TOPICS)
+    assert found.instruction == "pick up the red cube" and found.success is True
+    assert len(found.pictures["external"]) == len(found.pictures["wrist"]) == 24
+    assert np.allclose(found.measured.values[5].position, path(24)[5].position)
+    assert found.camera is not None
+    assert np.allclose(found.camera.base_from_optical, camera().base_from_optical, atol=1e-6)
+    assert found.width is not None and found.width.values[0][0] == pytest.approx(0.08)
+    assert found.clean is not None and found.clean.values[20][0] == 0.0
+
+
+def test_a_missing_topic_is_named_with_what_there_is(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path, "one", skip=dict(TOPICS.images)["wrist"])
+    with pytest.raises(BadEpisode, match=r"'wrist'.*/current_pose"):
+        read_bag(bag, TOPICS)
+
+
+def test_the_command_labels_resumes_and_quarantines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bags, out = tmp_path / "bags", tmp_path / "data"
+    bags.mkdir()
+    write_bag(bags, "good")
+    write_bag(bags, "better")
+    write_bag(bags, "bad", outcome="failure")
+    command = ["label", str(bags), "--out", str(out), "--set", "image_size=[64,48]"]
+    assert main(command) == 0
+    assert len(DataSet(out, "").episodes) == 2
+    problems = json.loads((out / "quarantine.json").read_text())
+    assert list(problems) == [str(bags / "bad")] and "not successful" in problems[str(bags / "bad")]
+    pack = next((out / "pictures").glob("*.pack"))
+    before = pack.stat().st_mtime_ns
+    assert main(command) == 0
+    assert pack.stat().st_mtime_ns == before, "labelled again instead of resumed"
+    assert "1 bags could not be used" in capsys.readouterr().err
+
+
+def test_the_command_refuses_an_unknown_card_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["label", str(tmp_path), "--out", str(tmp_path / "d"), "--set", "speed=3"]) == 2
+    assert "unknown field 'speed'" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""Other formats, both ways: nothing is skipped without a word, labels survive."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from molmoact_ros.cli import main
+from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.data.estimator import input_size
+from molmoact_ros.data.lerobot import MOLMOACT_HOUSEHOLD, Keys, read_lerobot
+from molmoact_ros.data.pictures import encode_jpeg, rgb_of
+from molmoact_ros.data.pointing import point_in_answer
+from molmoact_ros.data.rows import BadData
+from molmoact_ros.reasoning.depth_text import depth_from_text
+from molmoact_ros.reasoning.trace_text import trace_from_text
+
+sys.path.insert(0, str(Path(__file__).parent))
+from data_helpers import CARD, make_data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_data(tmp_path_factory.mktemp("data"), 3, 20)
+
+
+def test_lerobot_v3_out_and_in_again_keeps_rows_labels_and_pictures(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "v3"
+    assert main(["convert", "export-lerobot", str(folder), "--out", str(out)]) == 0
+    data = DataSet(folder, "")
+    for (ticks, known), rows in zip(read_lerobot(out, CARD), data.episodes, strict=True):
+        assert np.allclose(ticks.actions, rows.actions)
+        assert ticks.instruction == rows.info["instruction"]
+        assert known.depth is not None and np.array_equal(known.depth, rows.depth)
+        first = rgb_of(ticks.pictures[0][0]).astype(int)
+        error = np.abs(first - data.picture(int(ticks.episode_id[-6:]), 0, "external"))
+        assert error.mean() < 12
+    info = json.loads((out / "meta/info.json").read_text())
+    assert info["codebase_version"] == "v3.0" and info["total_episodes"] == 3
+
+
+def test_an_imported_set_can_be_opened_like_one_of_ours(folder: Path, tmp_path: Path) -> None:
+    main(["convert", "export-lerobot", str(folder), "--out", str(tmp_path / "v3")])
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps({"image_size": [64, 48], "keep_after_grip": 5.0}))
+    command = ["convert", "import-lerobot", str(tmp_path / "v3"), "--out", str(tmp_path / "d")]
+    assert main([*command, "--card", str(card)]) == 0
+    assert len(DataSet(tmp_path / "d", "").episodes) == 3
+
+
+def write_v2(folder: Path, keys: tuple[str, ...]) -> None:
+    """Two episodes of six ticks with picture columns, as MolmoAct-Dataset has them."""
+    (folder / "meta").mkdir(parents=True)
+    (folder / "data/chunk-000").mkdir(parents=True)
+    features = {key: {"dtype": "image", "shape": [48, 64, 3]} for key in keys}
+    features |= {"state": {"dtype": "float32"}, "actions": {"dtype": "float32"}}
+    info = {
+        "codebase_version": "v2.1", "fps": 15, "total_episodes": 2, "chunks_size": 1000,
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+        "video_path": None, "features": features,
+    }  # fmt: skip
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    (folder / "meta/tasks.jsonl").write_text('{"task_index": 0, "task": "close the box"}\n')
+    jpeg = encode_jpeg(np.full((48, 64, 3), 77, np.uint8), 90)
+    for episode in range(2):
+        columns = {key: [{"bytes": jpeg, "path": None}] * 6 for key in keys}
+        columns |= {"state": np.ones((6, 7)).tolist(), "actions": np.full((6, 7), 0.5).tolist()}
+        columns |= {"task_index": [0] * 6, "episode_index": [episode] * 6}
+        pq.write_table(pa.table(columns), folder / f"data/chunk-000/episode_{episode:06d}.parquet")
+
+
+def test_lerobot_v21_with_the_columns_of_molmoact_dataset(tmp_path: Path) -> None:
+    write_v2(tmp_path, ("first_view", "wrist_image"))
+    found = list(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD))
+    assert len(found) == 2
+    ticks, known = found[0]
+    assert ticks.actions.shape == (6, 7) and ticks.instruction == "close the box"
+    assert len(ticks.pictures) == 2 and known.depth is None
+
+
+def test_a_camera_that_is_not_there_is_an_error_with_the_names_that_are(tmp_path: Path) -> None:
+    write_v2(tmp_path, ("image",))
+    with pytest.raises(BadData, match=r"no feature 'first_view'.*actions, image, state"):
+        next(iter(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD)))
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v4.0"}')
+    with pytest.raises(BadData, match=r"v2.0, v2.1 and v3.0"):
+        next(iter(read_lerobot(tmp_path, CARD, Keys())))
+
+
+def test_the_official_folder_holds_text_that_the_models_parser_reads(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert main(["convert", "export-official", str(folder), "--out", str(tmp_path / "o")]) == 0
+    with pa.memory_map(str(tmp_path / "o/data-00000-of-00001.arrow")) as source:
+        table = pa.ipc.open_stream(source).read_all()
+    row = table.slice(0, 1).to_pylist()[0]
+    assert set(row) >= {"image", "wrist_image", "depth", "trace", "processed_action"}
+    assert depth_from_text(row["depth"]).shape == (10, 10)
+    assert len(trace_from_text(row["trace"])) <= 5
+    assert set(json.loads(row["processed_action"])) == {
+        "normalized_action", "tokenized_action", "chunked_action",
+    }  # fmt: skip
+    stats = json.loads((tmp_path / "o/dataset_statistics.json").read_text())["test_arm"]
+    grips = stats["action"]
+    assert grips["min"][6] == 0.0 and grips["max"][6] == 1.0
+    assert stats["molmo_ros"]["gripper_raw"] == "0open_1closed"
+
+
+def test_an_official_folder_takes_two_cameras_at_most(folder: Path, tmp_path: Path) -> None:
+    data = DataSet(folder, "")
+    data.card = replace(data.card, cameras=("external", "wrist", "side"))
+    from molmoact_ros.data.official_export import export_official
+
+    with pytest.raises(BadData, match="reads two"):
+        export_official(data, tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    ("text", "point"),
+    [
+        ('<point x="12.5" y="50.0" alt="gripper">gripper</point>', (0.125, 0.5)),
+        ('<points x1="10" y1="20" x2="30" y2="40">x</points>', (0.1, 0.2)),
+        ('<points coords="1 1 0500 0250">x</points>', (0.5, 0.25)),
+        ("There is no gripper.", None),
+        ('<point x="120" y="50">x</point>', None),
+    ],
+)
+def test_pointing_answers(text: str, point: tuple[float, float] | None) -> None:
+    assert point_in_answer(text) == point
+
+
+def test_the_depth_estimator_keeps_the_aspect_in_steps_of_its_patch() -> None:
+    assert input_size(480, 640) == (518, 686)
+    assert all(side % 14 == 0 for side in input_size(240, 320))

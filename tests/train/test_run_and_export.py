@@ -1,0 +1,157 @@
+"""A whole run in one process: it learns, it stops in order, it exports something that drives."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molmoact_ros.cli import main
+from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.model.checkpoint import load_checkpoint
+from molmoact_ros.model.config import read_json
+from molmoact_ros.reasoning.statistics import read_statistics
+from molmoact_ros.train.checkpoints import newest
+from molmoact_ros.train.export import export_run, self_test
+from molmoact_ros.train.heldout import decoded_metrics, trace_error
+from molmoact_ros.train.loop import Trainer
+from molmoact_ros.train.processes import World
+from molmoact_ros.train.recipe import BadRecipe
+
+sys.path.insert(0, str(Path(__file__).parent))
+from train_helpers import small_recipe, source_of
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("run")
+    source_of(made, small_recipe())
+    return made
+
+
+class Interrupt:
+    """Sends the signal of a scheduler after a number of steps."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+
+    def step(self, step: int, _values: Mapping[str, float]) -> bool:
+        if step == self._at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+
+def test_the_loss_falls_and_a_look_reports_physical_units(folder: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(
+        steps=12, look_every=12, look_samples=2, look_decoded=1, lr_llm=1e-2, bin_sigma=1.0
+    )
+    outcome = Trainer(source_of(folder, recipe), tmp_path, ALONE).run()
+    assert outcome.finished
+    assert outcome.losses[-1] < outcome.losses[0] - 0.5
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    look = next(line for line in lines if line["kind"] == "look")
+    assert {"loss_depth", "loss_trace", "loss_action", "refused"} <= set(look)
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_sigterm_saves_and_the_same_command_continues(folder: Path, tmp_path: Path) -> None:
+    recipe = small_recipe(steps=4)
+    whole = Trainer(source_of(folder, recipe), tmp_path / "whole", ALONE).run()
+    out = tmp_path / "parts"
+    first = Trainer(source_of(folder, recipe), out, ALONE, Interrupt(2)).run()
+    assert not first.finished and first.steps == 2
+    rest = Trainer(source_of(folder, recipe), out, ALONE).run()
+    assert rest.finished
+    assert [*first.losses, *rest.losses] == pytest.approx(whole.losses, abs=1e-6)
+
+
+def test_a_checkpoint_that_was_not_finished_is_ignored(tmp_path: Path) -> None:
+    """kill -9 while saving must not lose the run."""
+    for step, complete in ((1, True), (2, False)):
+        (tmp_path / f"step-{step:08d}").mkdir()
+        if complete:
+            (tmp_path / f"step-{step:08d}" / "state.json").write_text("{}")
+    found = newest(tmp_path)
+    assert found is not None and found.name == "step-00000001"
+
+
+def test_another_batch_is_refused_on_resume(folder: Path, tmp_path: Path) -> None:
+    Trainer(source_of(folder, small_recipe(steps=1)), tmp_path, ALONE).run()
+    with pytest.raises(BadRecipe, match="batches of 4"):
+        Trainer(source_of(folder, small_recipe(batch=8)), tmp_path, ALONE)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_an_export_is_a_checkpoint_with_statistics_card_and_self_test(
+    folder: Path, tmp_path: Path, method: str
+) -> None:
+    recipe = small_recipe(steps=1, method=method, rank=4, alpha=2)
+    source, run, out = source_of(folder, recipe), tmp_path / "run", tmp_path / "out"
+    outcome = Trainer(source, run, ALONE).run()
+    (run / "recipe.json").write_text(recipe.to_json())
+    test = export_run(run, source.base, source.folders[0], out, outcome.checkpoint, recipe)
+    assert test.passed and test.worst == 0 and test.answers > 5
+    loaded = load_checkpoint(out)
+    assert read_statistics({"norm_stats": loaded.config.norm_stats}).dims == 7
+    assert "Self-test" in (out / "README.md").read_text()
+    stored = load_checkpoint(out, dtype=None)
+    assert {p.dtype for p in stored.model.parameters()} == {torch.bfloat16}
+    assert (out / "adapter" / "adapter_model.safetensors").is_file() == (method == "lora")
+
+
+def test_the_self_test_notices_statistics_of_another_data_set(folder: Path, tmp_path: Path) -> None:
+    source = source_of(folder, small_recipe(steps=1))
+    outcome = Trainer(source, tmp_path / "run", ALONE).run()
+    (tmp_path / "run/recipe.json").write_text(source.recipe.to_json())
+    out = tmp_path / "out"
+    export_run(
+        tmp_path / "run", source.base, source.folders[0], out, outcome.checkpoint, source.recipe
+    )
+    config = read_json(out / "config.json")
+    config["norm_stats"]["test_arm"]["action"]["mask"][5] = False
+    (out / "config.json").write_text(json.dumps(config))
+    assert not self_test(out, source.folders[0]).passed
+
+
+def test_decoded_metrics_are_zero_for_the_truth_and_count_refusals(folder: Path) -> None:
+    from molmoact_ros.reasoning.actions import decode
+    from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
+
+    data = DataSet(folder / "data", "")
+    ticks = [data.tick(0), data.tick(1)]
+
+    def truth(tick: object) -> Thought:
+        if tick is ticks[1]:
+            raise ThoughtRefused("bad")
+        actions = data.statistics.unnormalise(decode(ticks[0].bins))
+        return Thought(
+            "", ticks[0].depth.reshape(10, 10), ticks[0].trace.astype(np.float32), actions
+        )
+
+    found = decoded_metrics(truth, data, ticks)
+    assert found["first_mm"] == found["chunk_deg"] == found["trace_units"] == 0.0
+    assert found["depth_codes"] == 1.0 and found["refused"] == 0.5
+
+
+def test_traces_of_different_length_are_compared_evenly() -> None:
+    truth = np.array([[0, 0], [10, 0], [20, 0]], np.uint8)
+    assert trace_error(np.array([[0, 3], [20, 3]], np.float32), truth) == pytest.approx(3.0)
+
+
+def test_the_command_refuses_a_crop_that_the_robot_would_not_make(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "--data", str(folder / "data"), "--out", str(tmp_path), "--device", "cpu"]
+    assert main([*command, "--base", str(folder / "base")]) == 2
+    assert "center_crop" in capsys.readouterr().err
+    assert main([*command, "--size", "nano"]) == 2
+    assert "trained in full" in capsys.readouterr().err
