@@ -42,6 +42,7 @@ class FakeWorld:
         self.pacer = Pacer()
         self.resets: list[tuple[int, str | None, bool]] = []
         self.pushes: list[tuple[list[float], int]] = []
+        self.jams: list[bool] = []
 
     def reset(self, seed: int, task: str | None, home: bool) -> int:
         if home:
@@ -51,6 +52,9 @@ class FakeWorld:
 
     def push(self, force: list[float], ticks: int) -> None:
         self.pushes.append((force, ticks))
+
+    def jam(self, stuck: bool) -> None:
+        self.jams.append(stuck)
 
     def facts(self) -> dict[str, Any]:
         return {"sim_time": 1.5}
@@ -83,8 +87,9 @@ def test_requests_reach_the_world(host: str, world: FakeWorld) -> None:
     control = SimControl(host)
     assert control.reset(7, task="put the red cube on the plate") == 2
     assert world.resets == [(7, "put the red cube on the plate", False)]
-    for kind in ("reflex", "user_stop", "manual", "release"):
+    for kind in ("reflex", "user_stop", "manual", "jam", "release"):
         control.fault(kind)
+    assert world.jams == [True, False]
     control.fault("freeze", ms=250)
     assert world.arm.log == [Fault.REFLEX, Fault.USER_STOP, Fault.MANUAL, "clear", 250]
     control.push([1, 0, -2.5], seconds=0.25)
