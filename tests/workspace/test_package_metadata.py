@@ -38,7 +38,7 @@ PYPI = {
     "huggingface_hub": "huggingface-hub",
 }
 # In requirements/train.txt: a robot labels and trains nothing.
-TRAINING = {"pyarrow", "peft", "rosbags", "tensorboard"}
+TRAINING = {"pyarrow", "peft", "rosbags", "tensorboard", "h5py"}
 # Only the simulator and benchmarks need them; a robot has neither.
 SIMULATION = {"pinocchio", "mujoco", "franky_sim", "psutil", "fast_simplification"}
 
