@@ -23,6 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parent))
+from arm_bench import prefer
+
 from molmoact_ros.control.command import Source
 from molmoact_ros.control.commander import Commander
 from molmoact_ros.control.limits import Limits
@@ -55,7 +58,7 @@ def available() -> str:
     return "" if tried.returncode == 0 else "no network namespace for the strict simulator"
 
 
-def measure(seconds: float) -> dict[str, dict[str, float]]:
+def measure(seconds: float) -> dict[str, dict[str, object]]:
     """Both streams, in a process of their own network. Raises CalledProcessError."""
     argv = ["unshare", *_own_network(), sys.executable, str(HERE), "--inside"]
     done = subprocess.run(
@@ -68,8 +71,9 @@ def _own_network() -> list[str]:
     return ["--net"] if os.geteuid() == 0 else ["--map-root-user", "--net"]
 
 
-def inside(seconds: float) -> dict[str, dict[str, float]]:
+def inside(seconds: float) -> dict[str, dict[str, object]]:
     _loopback_up()
+    prefer(os.getpid())  # the server inherits it: both ends of a robot's cable run in real time
     model = Path("/tmp") / f"strict_fr3_{os.getpid()}.xml"
     python = str(ENVIRONMENT / "bin" / "python")
     # The environment of ./run would bring this one's packages into the other Python.
@@ -110,20 +114,24 @@ def connected(limits: Limits) -> FrankyArm:
         arm.recover().result(10.0)
     arm.home().result(60.0)
     arm.arm().result(10.0)
+    while not arm.state().ready:  # the answer comes before the next reading
+        time.sleep(0.01)
     return arm
 
 
-def rough(seconds: float) -> dict[str, float]:
+def rough(seconds: float) -> dict[str, object]:
     """Chunks of correlated noise, a new one every four rows, as a nervous policy sends them."""
     arm, commander, rng = connected(BOX), Commander(BOX), np.random.default_rng(1)
-    noise, lags, aborts, refused = np.zeros(6), [], 0, 0
+    noise, lags, refused = np.zeros(6), [], 0
+    reasons: list[str] = []
     start, next_think, was_ready, driving = time.monotonic(), 0.0, True, False
     try:
         while (elapsed := time.monotonic() - start) < seconds:
             state, now = arm.state(), time.time()
             commander.feed_measured(state.ee.position, state.ee.quaternion, state.stamp, now)
             commander.feed_arm_ready(state.ready, state.detail)
-            aborts += was_ready and not state.ready
+            if was_ready and not state.ready:
+                reasons.append(state.detail)
             was_ready = state.ready
             if not driving and elapsed > 0.2:
                 driving = commander.select_source(Source.POLICY, now) == ""
@@ -143,7 +151,8 @@ def rough(seconds: float) -> dict[str, float]:
         arm.close()
     return {
         "seconds": seconds,
-        "aborts": int(aborts),
+        "aborts": len(reasons),
+        "reasons": reasons,
         "refused": int(refused),
         "lag_mm_rms": round(1e3 * float(np.sqrt(np.mean(np.square(lags)))), 1),
         "lag_mm_p99": round(1e3 * float(np.percentile(lags, 99)), 1),
@@ -151,7 +160,7 @@ def rough(seconds: float) -> dict[str, float]:
     }
 
 
-def smooth(seconds: float) -> dict[str, float]:
+def smooth(seconds: float) -> dict[str, object]:
     """A Lissajous figure at 15 Hz, 5 cm/s, straight to the driver; distance to its line."""
     arm = connected(Limits())
     centre = arm.state().ee
