@@ -26,12 +26,10 @@ from recorder_helpers import TOPICS, Operator, RecorderProcess, Robot, scene  # 
 from molmoact_ros.bags.cdr import read_stamp_ns  # noqa: E402
 from molmoact_ros.bags.reader import BagReader  # noqa: E402
 from molmoact_ros.bags.recovery import recover_all  # noqa: E402
+from molmoact_ros.bags.roles import stored_name  # noqa: E402
 
 Row = dict[str, object]
-STREAMS = {
-    "/joint_states": "/joint_states",
-    "/cam/color/image_raw": "/cam/color/image_raw/compressed",
-}
+STREAMS = ("/joint_states", "/cam/color/image_raw")
 SECONDS = 4.0
 
 DYING_WRITER = """
@@ -62,7 +60,8 @@ def row(name: str, folder: Path, robot: Robot, begin_ns: int, end_ns: int) -> Ro
     result: Row = {"case": name, "recovered_at_start_up": bool(saved), "problems": problems}
     missing = 0.0
     holes = kept = published = 0
-    for topic, stored in STREAMS.items():
+    for topic in STREAMS:
+        stored = stored_name(reader, topic) or topic
         sent = [stamp for stamp in robot.sent[topic] if begin_ns <= stamp <= end_ns]
         have = {read_stamp_ns(m.data) for m in reader.messages([stored])}
         published += len(sent)
@@ -124,11 +123,8 @@ def killed(number: int) -> Fault:
 
 def until_it_ends(robot: Robot, operator: Operator, recorder: RecorderProcess) -> None:
     """The recorder must notice by itself; the moment counts at which it tells."""
-    done = (EpisodeStatus.UNLABELLED, EpisodeStatus.SAVING)
-    assert operator.wait(lambda: operator.status.state in done, 60.0)
-    ended = operator.status.header.stamp
-    recorder.ended_ns = ended.sec * 10**9 + ended.nanosec  # type: ignore[attr-defined]
-    assert operator.wait(lambda: operator.status.state == EpisodeStatus.UNLABELLED, 60.0)
+    assert operator.wait(lambda: operator.status.state == EpisodeStatus.UNLABELLED, 90.0)
+    recorder.ended_ns = operator.ended_ns  # type: ignore[attr-defined]
 
 
 def unplugged(robot: Robot, operator: Operator, recorder: RecorderProcess) -> None:
