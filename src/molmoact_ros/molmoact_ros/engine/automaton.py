@@ -86,6 +86,7 @@ class Automaton:
         self._sets: list[frozenset[int]] = []
         self._numbers: dict[frozenset[int], int] = {}
         self._moves: list[dict[int, int] | None] = []
+        self._labels: dict[int, Label | None] = {}
         self.start = self._state({start})
 
     def letters(self, state: int) -> Mapping[int, int]:
@@ -118,8 +119,11 @@ class Automaton:
 
     def label(self, state: int) -> Label | None:
         """The value that begins in this state."""
-        labels = self._builder.labels
-        return next((labels[at] for at in sorted(self._sets[state]) if at in labels), None)
+        if state not in self._labels:
+            labels = self._builder.labels
+            found = (labels[at] for at in sorted(self._sets[state]) if at in labels)
+            self._labels[state] = next(found, None)
+        return self._labels[state]
 
     def _state(self, positions: set[int]) -> int:
         closed, todo = set(positions), list(positions)

@@ -111,6 +111,8 @@ class Decoding:
                 self._commit(token)
                 self._unread.append(token)
                 self._states.append(self._place.state)
+                # What a side branch suggested begins with the certain tokens.
+                self._seen = self._seen[1:] if self._seen[:1] == [token] else []
 
     def _forward(self) -> None:
         if self._canceled():

@@ -104,11 +104,11 @@ class AnswerGrammar:
         return self._automaton.label(state)
 
     def run(self, state: int) -> tuple[bytes, int]:
-        """The bytes that must come next, up to the first choice or whole token, and the state
-        there.
+        """The bytes that must come next, up to where a value begins, a choice or a whole token,
+        and the state there. (All action symbols may begin with the same byte: no choice yet.)
         """
         found = b""
-        while len(moves := self._automaton.letters(state)) == 1:
+        while self.label(state) is None and len(moves := self._automaton.letters(state)) == 1:
             ((letter, target),) = moves.items()
             if letter >= TOKEN:
                 break

@@ -28,6 +28,11 @@ class Rates:
 
     hits: float
     distance: float
+    coarse: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        # Coarse steps, so that weights (and all that is ranked by them) are met again.
+        self.coarse = round(self.hits * 20), round(2 * float(np.log2(max(self.distance, 0.5))))
 
     def learn(self, expected: NDArray[np.int64], found: NDArray[np.int64]) -> None:
         """Compare two equally long runs of values."""
@@ -37,6 +42,7 @@ class Rates:
         self.hits = _SLOW * self.hits + (1 - _SLOW) * float((away == 0).mean())
         if (away > 0).any():
             self.distance = _SLOW * self.distance + (1 - _SLOW) * float(away[away > 0].mean())
+        self.__post_init__()
 
 
 @dataclass
@@ -123,9 +129,7 @@ class DraftMemory:
 
     def _around(self, centre: int, rates: Rates) -> tuple[object, Weights]:
         """Hits at the centre, a slope beside it, a little everywhere."""
-        # Coarse steps, so that weights (and all that is ranked by them) are met again.
-        hits, scale = round(rates.hits * 20), round(2 * np.log2(max(rates.distance, 0.5)))
-        centre = min(255, max(0, centre))
+        centre, (hits, scale) = min(255, max(0, centre)), rates.coarse
         key = (centre, hits, scale)
         if key not in self._weights:
             if len(self._weights) > 4096:
