@@ -77,6 +77,7 @@ class Operator(Node):
     def __init__(self) -> None:
         super().__init__("operator")
         self.status = EpisodeStatus()
+        self.ended_ns = 0  # when the recorder said that the last episode was over
         self.session = SessionStatus()
         self.events: list[EpisodeEvent] = []
         self.create_subscription(EpisodeStatus, "/recorder/status", self._on_status, LATCHED_QOS)
@@ -86,6 +87,10 @@ class Operator(Node):
         self._executor.add_node(self)
 
     def _on_status(self, message: EpisodeStatus) -> None:
+        recording = EpisodeStatus.RECORDING
+        if self.status.state == recording and message.state != recording:
+            stamp = message.header.stamp
+            self.ended_ns = stamp.sec * 10**9 + stamp.nanosec
         self.status = message
 
     def _on_session(self, message: SessionStatus) -> None:
@@ -104,7 +109,7 @@ class Operator(Node):
 
     def ask(self, kind, name: str, **fields: object):  # type: ignore[no-untyped-def]
         client = self.create_client(kind, f"/recorder/{name}")
-        assert self.wait(client.service_is_ready), f"no service {name}"
+        assert self.wait(client.service_is_ready, 150.0), f"no service {name}"
         future = client.call_async(kind.Request(**fields))
         assert self.wait(future.done), f"{name} did not answer"
         self.destroy_client(client)

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 from molmoact_ros.bags.cdr import read_stamp_ns
 from molmoact_ros.bags.reader import BagReader
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 SUCCESS, FAILURE, DISCARD, NOTE = range(4)
 
 

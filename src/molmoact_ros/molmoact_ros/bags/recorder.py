@@ -14,10 +14,10 @@ from pathlib import Path
 from molmoact_ros.bags import provenance
 from molmoact_ros.bags.audit import ClockWatch, disk_seconds, warnings
 from molmoact_ros.bags.definitions import UnknownType, load_definition
-from molmoact_ros.bags.episodes import existing, list_episodes, next_name
+from molmoact_ros.bags.episodes import existing, list_episodes, next_name, read_episode
 from molmoact_ros.bags.events import EVENT, EpisodeEvent, Event
 from molmoact_ros.bags.intake import Intake
-from molmoact_ros.bags.label import OUTCOMES, label
+from molmoact_ros.bags.label import OUTCOMES, label, set_values
 from molmoact_ros.bags.metadata import BadBag, Topic
 from molmoact_ros.bags.recorder_types import Ending, Refused, Result, Settings, State, View
 from molmoact_ros.bags.recovery import recover
@@ -230,6 +230,9 @@ class Recorder:
             message = f"{message}; {take.error}"
             try:
                 path = recover(path).folder
+                set_values(
+                    path, {**read_episode(path).custom, **values, "ended": ending.name.lower()}
+                )
             except (BadBag, OSError) as error:
                 message += f"; run molmoact bag recover: {error}"
         outcome = values.get("outcome", "")

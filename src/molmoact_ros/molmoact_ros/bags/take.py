@@ -28,6 +28,8 @@ QUEUE_BYTES = 256 << 20
 RESERVE_BYTES = 256 << 20
 """Disk space left alone: a full disk stops more than the recorder."""
 
+DIED = "{}: the writing thread died; its traceback is in the log"
+
 
 @dataclass(frozen=True)
 class _Item:
@@ -72,7 +74,7 @@ class Take:
             threading.Thread(target=self._compress_loop, name=f"compress{i}", daemon=True)
             for i in range(workers)
         ]
-        self._writing = threading.Thread(target=self._write_loop, name="writer", daemon=True)
+        self._writing = threading.Thread(target=self._write, name="writer", daemon=True)
         self._syncing = threading.Thread(target=self._sync_loop, name="fsync", daemon=True)
 
     def start(self) -> None:
@@ -109,8 +111,6 @@ class Take:
     @property
     def failure(self) -> str:
         """Why nothing more is written; empty while all is well."""
-        if not self.error and self._writing.ident and not self._writing.is_alive():
-            self.error = f"{self.folder}: the writing thread died; its traceback is in the log"
         return self.error
 
     def stop(self, custom: Mapping[str, str]) -> Path:
@@ -123,8 +123,6 @@ class Take:
         self._writing.join()
         self._done.set()
         self._syncing.join()
-        if not self.error and self._ready.qsize():
-            self.error = f"{self.folder}: the writing thread died; its traceback is in the log"
         if not self.error:
             try:
                 self.writer.close(custom)
@@ -147,6 +145,16 @@ class Take:
                 name = compressed_topic(item.topic, encoding)
                 item = _Item(name, item.log_ns, item.publish_ns, data, item.charge)
             self._ready.put(item)
+
+    def _write(self) -> None:
+        ended = False
+        try:
+            self._write_loop()
+            ended = True
+        finally:
+            # Not only what _write_loop foresees: a thread that dies must be noticed at once.
+            if not ended and not self.error:
+                self.error = DIED.format(self.folder)
 
     def _write_loop(self) -> None:
         while True:
