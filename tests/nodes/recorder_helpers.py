@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
@@ -83,6 +84,7 @@ class Operator(Node):
         self.create_subscription(EpisodeStatus, "/recorder/status", self._on_status, LATCHED_QOS)
         self.create_subscription(SessionStatus, "/recorder/session", self._on_session, LATCHED_QOS)
         self.create_subscription(EpisodeEvent, "/recorder/event", self.events.append, 10)
+        self._clients_by_name: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
@@ -108,11 +110,17 @@ class Operator(Node):
         self.wait(lambda: False, seconds)
 
     def ask(self, kind, name: str, **fields: object):  # type: ignore[no-untyped-def]
-        client = self.create_client(kind, f"/recorder/{name}")
-        assert self.wait(client.service_is_ready, 150.0), f"no service {name}"
+        client = self._clients_by_name.get(name)
+        if client is None:
+            client = self.create_client(kind, f"/recorder/{name}")
+            self._clients_by_name[name] = client
+        if not client.service_is_ready():
+            assert self.wait(client.service_is_ready, 150.0), f"no service {name}"
+            # Ready says that this side sees the service. An answer is lost while the service does
+            # not see this side yet, and DDS has no way to ask.
+            self.listen(0.5)
         future = client.call_async(kind.Request(**fields))
         assert self.wait(future.done), f"{name} did not answer"
-        self.destroy_client(client)
         return future.result()
 
     def start(self, task: str = "pick up the cube") -> str:

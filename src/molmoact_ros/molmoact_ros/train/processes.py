@@ -88,6 +88,7 @@ def spread(learner: Learner, world: World, mode: str) -> list[nn.Parameter]:
         sharded: Any = fully_shard(module, mesh=mesh, ignored_params=whole)
         # Losses are divided by the global count of tokens: gradients add up, they do not average.
         sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
     return trained if frozen_base else []
 
 
