@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from molmoact_ros.geometry import Pose
-from molmoact_ros.policy.base import Observation, PolicyError
+from molmoact_ros.policy.base import Observation, PolicyError, Segment
 from molmoact_ros.policy.goal import GoalLoop, GoalSettings, Outcome
 from molmoact_ros.policy.observations import ObservationBuffer
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
@@ -43,6 +43,8 @@ class World:
     # Sink
     def on_waiting(self, detail: str) -> None:
         self.words.append(detail)
+
+    def on_segment(self, segment: Segment) -> None: ...
 
     def on_thinking(self, observation: Observation) -> None:
         self.events.append(("thinking", observation.stamp))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from molmoact_ros.policy.base import Observation
+from molmoact_ros.policy.base import Observation, Segment
 from molmoact_ros.policy.goal import GoalLoop, GoalResult, GoalSettings, Outcome
 from molmoact_ros.policy.observations import ObservationBuffer
 from molmoact_ros.policy.operator_desk import FORGOTTEN_AFTER_S, Decision, OperatorDesk
@@ -69,6 +69,8 @@ class World:
         return moving(steered, self.dx)
 
     def on_waiting(self, detail: str) -> None: ...
+    def on_segment(self, segment: Segment) -> None: ...
+
     def on_thinking(self, observation: Observation) -> None: ...
     def on_refused(self, chunk_id: int, observation: Observation, refusal: object) -> None:
         raise AssertionError("nothing here is to be refused")

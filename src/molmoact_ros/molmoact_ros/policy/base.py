@@ -18,6 +18,19 @@ class PolicyError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Driving:
+    """What the arm does with the last chunk while the next thought is made.
+
+    executed: rows driven between the last thought's image and this one. ahead: float64 [N, D], in
+    units of ``Thought.actions``: rows of the last chunk that will be driven by the time this
+    thought is expected; N may be 0.
+    """
+
+    executed: int
+    ahead: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Observation:
     """What the robot saw at ``stamp`` (seconds, of the first image).
 
@@ -27,6 +40,8 @@ class Observation:
     ee_pose: measured tool centre (fr3_hand_tcp) in the base frame at ``stamp``.
     target_pose: the pose commanded at ``stamp``; deltas of the chunk are applied to it.
     gripper_width: metres between the fingers.
+    steering: a drawn trace float32 [L, 2] on the 0..255 grid of images[0]; or None.
+    driving: what the arm does meanwhile; or None when nobody knows.
     Model policies use images and instruction only; geometry is for the scripted expert.
     """
 
@@ -39,6 +54,7 @@ class Observation:
     target_pose: Pose | None = None
     gripper_width: float | None = None
     steering: NDArray[np.float32] | None = None
+    driving: Driving | None = None
 
 
 class Policy(Protocol):
@@ -89,3 +105,15 @@ class StreamingPolicy(Protocol):
     ) -> Thought:
         """As ``Policy.think``; ``on_segment`` is called in this thread, in the answer's order."""
         ...
+
+
+def think_streaming(
+    policy: Policy,
+    observation: Observation,
+    canceled: Callable[[], bool],
+    on_segment: Callable[[Segment], None],
+) -> Thought:
+    """Think with any policy; one that does not stream is silent until its thought is whole."""
+    if isinstance(policy, StreamingPolicy):
+        return policy.think_streaming(observation, canceled, on_segment)
+    return policy.think(observation, canceled)

@@ -29,7 +29,8 @@ class PolicySpec:
     checkpoint: folder or owner/name@commit; empty: nano with random weights of ``seed``. images:
     pictures per prompt. device: "cpu", "cuda", or "" for cuda if there is one. server, token,
     timeout (seconds), jpeg: the policy server of kind remote, see ``policy.remote``. robot: what
-    must fit before anything moves.
+    must fit before anything moves. full_every: full reasoning only every so many thoughts, see
+    ``policy.rated``. continue_rows: see MolmoActPolicy.
     """
 
     kind: str = "scripted"
@@ -43,12 +44,28 @@ class PolicySpec:
     timeout: float = 10.0
     jpeg: bool | None = None
     robot: RobotDescription | None = None
+    full_every: int = 1
+    continue_rows: bool = False
 
 
 def make_policy(spec: PolicySpec) -> Policy:
     """Build the policy. Raises PolicyError for an unknown kind, a model that does not fit the
     robot (one sentence), or what its loader raises.
     """
+    policy = _policy(spec)
+    if spec.full_every == 1:
+        return policy
+    if spec.kind == "scripted":
+        raise PolicyError(
+            f"full_every is {spec.full_every}: the scripted policy plans anew each time; use 1"
+        )
+    from molmoact_ros.engine.rate import RatePlan
+    from molmoact_ros.policy.rated import RatedPolicy
+
+    return RatedPolicy(policy, RatePlan(spec.full_every))
+
+
+def _policy(spec: PolicySpec) -> Policy:
     if spec.kind == "scripted":
         from molmoact_ros.model.depth_codec import DepthCodec
         from molmoact_ros.policy.scripted.policy import ScriptedPolicy
@@ -73,7 +90,13 @@ def _model(spec: PolicySpec) -> Policy:
         refusals = startup_refusals(spec.robot, describe_checkpoint(folder, key, spec.images))
         if refusals:
             raise PolicyError(in_one_sentence(refusals))
-    return MolmoActPolicy(folder, key, spec.images, device=_device(spec.device))
+    return MolmoActPolicy(
+        folder,
+        key,
+        spec.images,
+        device=_device(spec.device),
+        continue_rows=spec.continue_rows,
+    )
 
 
 def _remote(spec: PolicySpec) -> RemotePolicy:

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from molmoact_ros.policy.base import Observation, Policy, PolicyError
+from molmoact_ros.policy.base import Observation, Policy, PolicyError, Segment, think_streaming
+from molmoact_ros.policy.driving import DrivenRows
 from molmoact_ros.policy.observations import NotReady, ObservationBuffer
 from molmoact_ros.policy.operator_desk import Decision, OperatorDesk
 from molmoact_ros.policy.pace import GoalSettings as GoalSettings
@@ -54,6 +55,10 @@ class Sink(Protocol):
 
     def on_waiting(self, detail: str) -> None: ...
     def on_thinking(self, observation: Observation) -> None: ...
+    def on_segment(self, segment: Segment) -> None:
+        """A part of the thought that is being made; for watching, never for moving."""
+        ...
+
     def on_plan(self, chunk_id: int, observation: Observation, thought: Thought) -> None:
         """A thought that waits for approval; ``on_thought`` follows when it is given."""
         ...
@@ -90,19 +95,25 @@ class GoalLoop:
         canceled: threading.Event,
         max_duration: float = 0.0,
         review: bool = False,
+        shadow: bool = False,
     ) -> GoalResult:
         """Think until canceled, finished, out of time (seconds; 0: no limit) or failed.
 
-        review: a person approves every chunk before it is handed on.
+        review: a person approves every chunk before it is handed on. shadow: nothing is driven.
         """
         self._desk.begin()
         try:
-            return self._run(instruction, canceled, max_duration, review)
+            return self._run(instruction, canceled, max_duration, review, shadow)
         finally:
             self._desk.end()
 
     def _run(
-        self, instruction: str, canceled: threading.Event, max_duration: float, review: bool
+        self,
+        instruction: str,
+        canceled: threading.Event,
+        max_duration: float,
+        review: bool,
+        shadow: bool,
     ) -> GoalResult:
         start = self._now()
         chunks = 0
@@ -114,7 +125,8 @@ class GoalLoop:
             self._policy.reset(instruction)
         except PolicyError as error:
             return result(Outcome.POLICY_ERROR, str(error))
-        pace = Pace(self._settings)
+        pace, driven = Pace(self._settings), DrivenRows(self._settings.period)
+        thinking = 0.0
         last_stamp, refusals, rest_since = 0.0, 0, 0.0
         gripper: float | None = None
         sensors_ok = start
@@ -125,7 +137,9 @@ class GoalLoop:
         while True:
             if self._desk.interrupted():
                 # What was thought before the path was drawn is of no use, nor is its image.
-                pace.interrupted(self._desk.take_interrupt())
+                when = self._desk.take_interrupt()
+                pace.interrupted(when)
+                driven.stopped(when)
                 last_stamp = max(last_stamp, pace.look_after)
             now = self._now()
             if canceled.is_set():
@@ -146,16 +160,18 @@ class GoalLoop:
                 continue
             sensors_ok, last_stamp = now, observation.stamp
             self._chunk_id += 1
+            observation = replace(observation, driving=driven.at(last_stamp, thinking))
             sketch = self._desk.sketch
             if sketch is not None:
                 observation = replace(observation, steering=sketch.points)
             self._sink.on_thinking(observation)
             try:
-                thought = self._policy.think(observation, useless)
+                thought = think_streaming(self._policy, observation, useless, self._sink.on_segment)
             except ThoughtRefused as refusal:
                 if useless():
                     continue
                 refusals += 1
+                driven.stopped(self._now())
                 self._sink.on_refused(self._chunk_id, observation, refusal)
                 if refusals >= self._settings.max_refusals:
                     return result(
@@ -174,7 +190,7 @@ class GoalLoop:
                 )
             if useless():
                 continue  # a thought that outlived its goal or was drawn over is thrown away
-            refusals = 0
+            refusals, thinking = 0, self._now() - now
             # The end of a drawn path is no end of the task: the person may draw or clear.
             resting = sketch is None and _is_rest(thought, gripper)
             asked = review and not (resting and gripper is not None)
@@ -191,7 +207,9 @@ class GoalLoop:
                 self._desk.used(sketch)
             self._sink.on_thought(self._chunk_id, observation, thought)
             done = self._now()
-            pace.accepted(observation.stamp, done, len(thought.actions))
+            begin = pace.accepted(observation.stamp, done, len(thought.actions))
+            if not shadow:
+                driven.accepted(thought.actions, begin, observation.stamp)
             if asked or (sketch is not None and not sketch.until_cleared):
                 pace.run_whole(settle=asked)
             last_stamp = max(last_stamp, pace.look_after)

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from molmoact_ros.engine.guide import Rows
 from molmoact_ros.engine.reader import Part
 from molmoact_ros.policy.base import Segment
-from molmoact_ros.reasoning.actions import decode
+from molmoact_ros.reasoning.actions import decode, encode
 from molmoact_ros.reasoning.answer import AnswerContract
 from molmoact_ros.reasoning.depth_text import grid_shape
 from molmoact_ros.reasoning.thought import Thought
@@ -19,6 +20,8 @@ LONGEST_SIDE = 336
 """Pixels; larger pictures are shrunk, as in the released fine-tuning data: none is tiled."""
 
 GRIPPER_OPEN_FROM = 0.5
+THOUGHT_GRIPPER = "1open_0closed"
+"""How a thought's rows say it, whatever the recording said (see ``reasoning.gripper``)."""
 
 
 def open_or_closed(thought: Thought, grippers: NDArray[np.bool_]) -> Thought:
@@ -47,6 +50,17 @@ def segment_of(part: Part, contract: AnswerContract) -> Segment | None:
     row = contract.statistics.unnormalise(decode(part.values))
     row[~contract.statistics.scaled] = row[~contract.statistics.scaled] >= GRIPPER_OPEN_FROM
     return Segment("row", part.index, row)
+
+
+def bins_of(rows: NDArray[np.float64], contract: AnswerContract) -> Rows:
+    """Action rows [N, D] in SI units as the bins an answer can begin with; at least one row of
+    the answer is left to the model. Rows of another width give none.
+    """
+    rows = rows[: contract.rows - 1]
+    if not rows.size or rows.shape[1] != contract.dims:
+        return ()
+    bins = encode(contract.statistics.normalise(rows, THOUGHT_GRIPPER))
+    return tuple(tuple(int(b) for b in row) for row in bins)
 
 
 def shrunk(picture: NDArray[np.uint8], longest: int = LONGEST_SIDE) -> NDArray[np.uint8]:

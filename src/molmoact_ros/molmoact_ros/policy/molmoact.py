@@ -16,6 +16,7 @@ from molmoact_ros.engine.decode import Answer
 from molmoact_ros.engine.engine import Engine
 from molmoact_ros.engine.grammar import AnswerGrammar, Vocabulary
 from molmoact_ros.engine.greedy import Canceled
+from molmoact_ros.engine.guide import Rows
 from molmoact_ros.engine.memory import DraftMemory
 from molmoact_ros.engine.reader import Part
 from molmoact_ros.engine.settings import Mode, settings_for
@@ -27,7 +28,13 @@ from molmoact_ros.model.prompt import prompt_ids
 from molmoact_ros.model.weight_files import Progress
 from molmoact_ros.policy.base import Observation, PolicyError, Segment
 from molmoact_ros.policy.describe import describe_checkpoint
-from molmoact_ros.policy.model_units import LONGEST_SIDE, open_or_closed, segment_of, shrunk
+from molmoact_ros.policy.model_units import (
+    LONGEST_SIDE,
+    bins_of,
+    open_or_closed,
+    segment_of,
+    shrunk,
+)
 from molmoact_ros.reasoning.answer import AnswerContract, parse_answer
 from molmoact_ros.reasoning.overlay import draw_trace
 from molmoact_ros.reasoning.prompts import chat_text, check_instruction, question
@@ -45,8 +52,9 @@ class MolmoActPolicy:
     model writes, then judged. free_depth: the model decides how many depth codes it writes (a
     count that does not fit is refused) instead of being held to the 10x10 grid. longest_side:
     pixels to which larger pictures are shrunk; None: never, they are cut into tiles. adapter:
-    folder of a LoRA fine-tuning. ``model`` says what was loaded. Raises PolicyError when the
-    checkpoint cannot be used.
+    folder of a LoRA fine-tuning. continue_rows: a chunk begins with the rows the arm drives while
+    the model thinks (``Observation.driving``), so that it joins without a seam. ``model`` says
+    what was loaded. Raises PolicyError when the checkpoint cannot be used.
     """
 
     def __init__(
@@ -62,6 +70,7 @@ class MolmoActPolicy:
         max_new_tokens: int = 640,
         longest_side: int | None = LONGEST_SIDE,
         adapter: Path | str = "",
+        continue_rows: bool = False,
         progress: Progress | None = None,
     ) -> None:
         if images < 1:
@@ -84,6 +93,7 @@ class MolmoActPolicy:
         except (CheckpointError, ValueError) as error:
             raise PolicyError(f"the checkpoint cannot be used: {error}") from error
         self._images, self._longest_side = images, longest_side
+        self._continue_rows = continue_rows
         self._free_depth, self._adapter = free_depth, Path(adapter).name if adapter else ""
         self._settings = settings
         self.model = describe_checkpoint(folder, unnorm_key, images, rows, self._checkpoint.origin)
@@ -184,11 +194,17 @@ class MolmoActPolicy:
                 same_as=torch.from_numpy(processed.same_as),
             )
         encoded = time.perf_counter() - started
+        first_rows: Rows = ()
+        if observation.driving is not None:
+            self._memory.executed(observation.driving.executed)
+            if self._continue_rows and self._settings.mode != "plain":
+                first_rows = bins_of(observation.driving.ahead, self._contracts[steered])
         answer = self._engine.answer(
             prompt,
             features,
             None if self._settings.mode == "plain" else self._grammar(steered),
             memory=self._memory,
+            first_rows=first_rows,
             on_part=on_part,
             canceled=canceled,
         )

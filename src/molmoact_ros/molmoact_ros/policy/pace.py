@@ -42,7 +42,8 @@ class Pace:
         self.think_at = 0.0
         self.look_after = 0.0
 
-    def accepted(self, stamp: float, now: float, rows: int) -> None:
+    def accepted(self, stamp: float, now: float, rows: int) -> float:
+        """A chunk about the image of ``stamp`` was handed on; when its row 0 starts (seconds)."""
         # Rows the arm executed between the image and now belong to the past; an arm that
         # stood still meanwhile has executed none.
         executed = max(0.0, min(self._chunk_end, now) - stamp)
@@ -52,6 +53,7 @@ class Pace:
         self.think_at = begin + min(self._settings.rethink_after_rows, rows) * period
         if now - stamp > self._settings.oldest_image:
             self.think_at = self.look_after = self._chunk_end + SETTLE_S
+        return begin
 
     def interrupted(self, when: float) -> None:
         """What was left of the chunk was dropped at ``when``: look and think at once."""

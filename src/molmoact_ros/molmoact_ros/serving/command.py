@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unnorm-key", default="", help="statistics key; default: the only one")
     parser.add_argument("--images", type=int, default=2, help="cameras, external first")
     parser.add_argument("--rows", type=int, default=8, help="actions in a chunk")
+    parser.add_argument(
+        "--continue-rows",
+        action="store_true",
+        help="begin a chunk with the rows the robot drives while the model thinks",
+    )
     parser.add_argument("--device", default="", help="cpu or cuda; default: cuda if there is one")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind; others need a token")
     parser.add_argument("--port", type=int, default=8770, help="TCP port; 0 takes a free one")
@@ -98,6 +103,7 @@ def _load(values: argparse.Namespace) -> tuple[Policy, ModelDescription]:
         values.rows,
         device=device,
         adapter=values.adapter,
+        continue_rows=values.continue_rows,
         progress=Terminal(sys.stderr).progress("loading"),
     )
     return policy, policy.model

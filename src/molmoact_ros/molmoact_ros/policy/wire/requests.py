@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from molmoact_ros.policy.base import Observation
+from molmoact_ros.policy.base import Driving, Observation
 from molmoact_ros.policy.startup_checks import ModelDescription
 from molmoact_ros.policy.wire import fields
 from molmoact_ros.policy.wire.codec import WireError
@@ -16,6 +16,10 @@ from molmoact_ros.policy.wire.pictures import picture_from_wire, picture_to_wire
 from molmoact_ros.reasoning.prompts import BadInstruction, check_instruction
 
 MAX_TRACE_POINTS = 5
+_MAX_ROWS = 1000
+_THINK_FIELDS = (
+    "type", "id", "stamp", "instruction", "images", "steering", "executed", "ahead",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ def request_to_wire(request: Request, jpeg: bool = False) -> dict[str, Any]:
     if isinstance(request, Cancel):
         return {"type": "cancel", "id": request.id}
     seen = request.observation
-    steering = seen.steering
-    return {
+    steering, driving = seen.steering, seen.driving
+    message = {
         "type": "think",
         "id": request.id,
         "stamp": float(seen.stamp),
@@ -60,6 +64,10 @@ def request_to_wire(request: Request, jpeg: bool = False) -> dict[str, Any]:
         "images": [picture_to_wire(image, jpeg) for image in seen.images],
         "steering": None if steering is None else np.asarray(steering, np.float32),
     }
+    if driving is not None:
+        message["executed"] = driving.executed
+        message["ahead"] = np.asarray(driving.ahead, np.float64)
+    return message
 
 
 def read_request(message: Mapping[str, Any], model: ModelDescription) -> Request:
@@ -72,7 +80,7 @@ def read_request(message: Mapping[str, Any], model: ModelDescription) -> Request
         fields.only(message, ("type", "id", "instruction"))
         return Reset(fields.whole(message, "id"), read_instruction(message, "instruction"))
     if kind == "think":
-        fields.only(message, ("type", "id", "stamp", "instruction", "images", "steering"))
+        fields.only(message, _THINK_FIELDS)
         return Think(fields.whole(message, "id"), _observation(message, model))
     raise WireError(f"a message of type {str(kind)[:40]!r} came; send reset, think or cancel")
 
@@ -123,4 +131,18 @@ def _observation(message: Mapping[str, Any], model: ModelDescription) -> Observa
         images=images,
         instruction=read_instruction(message, "instruction"),
         steering=steering,
+        driving=_driving(message, model),
     )
+
+
+def _driving(message: Mapping[str, Any], model: ModelDescription) -> Driving | None:
+    if message.get("executed") is None and message.get("ahead") is None:
+        return None
+    executed = fields.whole(message, "executed", high=_MAX_ROWS)
+    ahead = fields.array(message, "ahead", "float64", (None, None))
+    if len(ahead) and (ahead.shape[1] != model.dims or len(ahead) > model.rows):
+        raise WireError(
+            f"the rows being driven have shape {list(ahead.shape)}; send at most {model.rows} of "
+            f"{model.dims}"
+        )
+    return Driving(executed, ahead)
