@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers.cache_utils import DynamicCache
 
 from molmoact_ros.model.checkpoint import load_model
 from molmoact_ros.model.config import load_config
@@ -150,7 +151,7 @@ def test_forty_greedy_steps_with_cache_choose_the_recorded_tokens(case: Case) ->
     ids = torch.from_numpy(data["in_input_ids"]).long()
     mask = torch.from_numpy(data["in_attention_mask"])
     expected = data["generated_ids"]
-    cache = model.new_cache(ids.shape[1] + expected.shape[1], ids.shape[0])
+    cache = DynamicCache()
     hidden = model.hidden(model.embed(ids, _features(case)), cache, mask)
     for step in range(expected.shape[1]):
         logits = model.logits(hidden[:, -1])

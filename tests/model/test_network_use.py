@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers.cache_utils import DynamicCache
 
 from molmoact_ros.model.checkpoint import load_model
 from molmoact_ros.model.config import load_config
@@ -29,17 +30,17 @@ def ids() -> torch.Tensor:
 def test_reading_in_pieces_gives_the_same_states(model, ids, cuts) -> None:
     """Certain text is read several tokens at a time behind a cache."""
     expected = model.hidden(model.embed(ids))
-    cache = model.new_cache(ids.shape[1])
+    cache = DynamicCache()
     parts = [model.hidden(model.embed(part), cache) for part in ids.split(cuts, dim=1)]
     assert torch.allclose(torch.cat(parts, dim=1), expected, atol=1e-4)
-    assert cache.length == ids.shape[1]
+    assert cache.get_seq_length() == ids.shape[1]
 
 
 def test_forgetting_tokens_gives_the_state_before_them(model, ids) -> None:
-    cache = model.new_cache(30)
+    cache = DynamicCache()
     model.hidden(model.embed(ids[:, :10]), cache)
     first = model.hidden(model.embed(ids[:, 10:12]), cache)
-    cache.truncate(10)
+    cache.crop(-2)
     assert torch.allclose(model.hidden(model.embed(ids[:, 10:12]), cache), first, atol=1e-6)
 
 
@@ -81,6 +82,8 @@ def test_features_are_added_to_the_token_embedding(model, ids) -> None:
     assert zero[0, 3].abs().sum() > 0
 
 
-def test_more_tokens_than_the_cache_holds_are_refused(model, ids) -> None:
-    with pytest.raises(ValueError, match="24 tokens exceed the 8"):
-        model.hidden(model.embed(ids), model.new_cache(8))
+def test_more_tokens_than_the_model_can_hold_are_refused(model, ids) -> None:
+    limit = model.config.llm.max_position_embeddings
+    many = ids[:, :1].expand(1, limit + 1)
+    with pytest.raises(ValueError, match=f"{limit + 1} tokens exceed the {limit}"):
+        model.hidden(model.embed(many))

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from transformers.cache_utils import DynamicCache
 
 from molmoact_ros.engine.grammar import AnswerGrammar
 from molmoact_ros.engine.heads import Script
-from molmoact_ros.model.cache import KeyValueCache
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.tokenizer import SpecialIds
 
@@ -87,7 +87,7 @@ def decode_greedy(
     match or the context window is too short.
     """
     state = grammar.start if grammar is not None else 0
-    cache = model.new_cache(len(prompt) + max_new_tokens)
+    cache = DynamicCache()
     unread = list(prompt)
     answer: list[int] = []
     forwards = 0
@@ -117,7 +117,7 @@ def decode_greedy(
 
 def _next_token(
     model: MolmoAct,
-    cache: KeyValueCache,
+    cache: DynamicCache,
     unread: Sequence[int],
     features: torch.Tensor | None,
     allowed: torch.Tensor | None,
@@ -127,7 +127,8 @@ def _next_token(
     hidden = model.hidden(model.embed(tokens, features), cache)
     logits = model.logits(hidden[0, -1])
     if bias is not None:
-        logits = bias.apply(logits[None], torch.tensor([cache.length - 1], device=model.device))[0]
+        last = torch.tensor([cache.get_seq_length() - 1], device=model.device)
+        logits = bias.apply(logits[None], last)[0]
     if allowed is None:
         return int(logits.argmax())
     return int(allowed[logits[allowed].argmax()])

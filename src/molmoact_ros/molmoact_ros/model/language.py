@@ -1,46 +1,37 @@
-"""The causal language model of MolmoAct: Qwen2.5 style (7B-D, nano) and OLMo2 style (7B-O)."""
+"""The causal language model of MolmoAct: Qwen2.5 style (7B-D, nano) and OLMo2 style (7B-O).
+
+Norm, rotation and activation are those of transformers' Qwen2, which both styles share here
+(OLMo2's own norm multiplies in another precision than the released model does). The blocks are
+ours: released checkpoints hold query, key and value in one matrix, up and gate in another, and
+the engine reads token trees through buffers at fixed addresses.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.activations import ACT2FN
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm, apply_rotary_pos_emb
 
 from molmoact_ros.model.attention import attend, split_heads
-from molmoact_ros.model.cache import KeyValueCache
+from molmoact_ros.model.cache import Cache
 from molmoact_ros.model.config import LlmConfig
 
 Rotation = tuple[torch.Tensor, torch.Tensor]
 
 
-class RmsNorm(nn.Module):
-    """Root-mean-square norm; statistics in float32, cast back BEFORE the weight is applied."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self._eps = eps
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        wide = x.float()
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self._eps)
-        return self.weight * wide.to(x.dtype)
-
-
 def rotary(positions: torch.Tensor, head_dim: int, theta: float) -> Rotation:
-    """cos and sin [B, 1, S, head_dim] in float32 for positions [B, S] (rotate-half layout)."""
+    """cos and sin [B, S, head_dim] in float32 for positions [B, S] (rotate-half layout).
+
+    Computed in every forward: transformers keeps the frequencies in a buffer, which is in no
+    checkpoint and stays empty when a network is built without memory (meta device).
+    """
     steps = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.int64).float()
     frequencies = 1.0 / (theta ** (steps / head_dim))
-    angles = positions[:, None, :, None].float() * frequencies
+    angles = positions[:, :, None].float() * frequencies
     angles = torch.cat([angles, angles], dim=-1)
     return angles.cos(), angles.sin()
-
-
-def rotate(x: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """Turn [B, heads, S, d] by its positions."""
-    cos, sin = (part.to(x.dtype) for part in rotation)
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
 class SelfAttention(nn.Module):
@@ -57,22 +48,24 @@ class SelfAttention(nn.Module):
         self.q_norm: nn.Module = nn.Identity()
         self.k_norm: nn.Module = nn.Identity()
         if config.use_qk_norm:
-            self.q_norm = RmsNorm(queries, config.layer_norm_eps)
-            self.k_norm = RmsNorm(keys, config.layer_norm_eps)
+            self.q_norm = Qwen2RMSNorm(queries, config.layer_norm_eps)
+            self.k_norm = Qwen2RMSNorm(keys, config.layer_norm_eps)
 
     def forward(
         self,
         x: torch.Tensor,
         rotation: Rotation,
         mask: torch.Tensor | None,
-        cache: KeyValueCache | None,
+        cache: Cache | None,
     ) -> torch.Tensor:
         q, k, v = self.att_proj(x).split(self._split, dim=-1)
-        q = rotate(split_heads(self.q_norm(q), self._head_dim), rotation)
-        k = rotate(split_heads(self.k_norm(k), self._head_dim), rotation)
+        q = split_heads(self.q_norm(q), self._head_dim)
+        k = split_heads(self.k_norm(k), self._head_dim)
         v = split_heads(v, self._head_dim)
+        cos, sin = (part.to(x.dtype) for part in rotation)
+        q, k = apply_rotary_pos_emb(q, k, cos, sin)
         if cache is not None:
-            k, v = cache.write(self._layer, k, v)
+            k, v = cache.update(k, v, self._layer)
         # Without a mask: either a whole prefix (causal) or one new token that sees everything.
         causal = mask is None and q.shape[2] > 1
         return self.attn_out(attend(q, k, v, mask, causal=causal))  # type: ignore[no-any-return]
@@ -85,10 +78,11 @@ class Mlp(nn.Module):
         super().__init__()
         self.ff_proj = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=False)
         self.ff_out = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self._act = ACT2FN[config.hidden_act]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         up, gate = self.ff_proj(x).chunk(2, dim=-1)
-        return self.ff_out(functional.silu(gate) * up)  # type: ignore[no-any-return]
+        return self.ff_out(self._act(gate) * up)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -99,15 +93,15 @@ class Block(nn.Module):
         self._norm_after = config.norm_after
         self.self_attn = SelfAttention(config, layer)
         self.mlp = Mlp(config)
-        self.attn_norm = RmsNorm(config.hidden_size, config.layer_norm_eps)
-        self.ff_norm = RmsNorm(config.hidden_size, config.layer_norm_eps)
+        self.attn_norm = Qwen2RMSNorm(config.hidden_size, config.layer_norm_eps)
+        self.ff_norm = Qwen2RMSNorm(config.hidden_size, config.layer_norm_eps)
 
     def forward(
         self,
         x: torch.Tensor,
         rotation: Rotation,
         mask: torch.Tensor | None,
-        cache: KeyValueCache | None,
+        cache: Cache | None,
     ) -> torch.Tensor:
         if self._norm_after:
             x = x + self.attn_norm(self.self_attn(x, rotation, mask, cache))
@@ -144,19 +138,17 @@ class LanguageModel(nn.Module):
         self.config = config
         self.wte = TokenEmbedding(config)
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.num_hidden_layers))
-        self.ln_f = RmsNorm(config.hidden_size, config.layer_norm_eps)
+        self.ln_f = Qwen2RMSNorm(config.hidden_size, config.layer_norm_eps)
 
     def forward(
         self,
         x: torch.Tensor,
         positions: torch.Tensor,
         mask: torch.Tensor | None = None,
-        cache: KeyValueCache | None = None,
+        cache: Cache | None = None,
     ) -> torch.Tensor:
         """x [B, S, hidden], positions int [B, S], mask boolean [B, 1, S, past + S] or None."""
         rotation = rotary(positions, self.config.head_dim, self.config.rope_theta)
         for block in self.blocks:
             x = block(x, rotation, mask, cache)
-        if cache is not None:
-            cache.advance(x.shape[1])
         return self.ln_f(x)  # type: ignore[no-any-return]

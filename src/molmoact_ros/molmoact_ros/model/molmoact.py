@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from transformers.cache_utils import DynamicCache
 
-from molmoact_ros.model.cache import KeyValueCache
 from molmoact_ros.model.config import MolmoActConfig
 from molmoact_ros.model.connector import VisionBackbone
 from molmoact_ros.model.language import LanguageModel
@@ -38,10 +38,6 @@ class MolmoAct(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.lm_head.weight.dtype
-
-    def new_cache(self, capacity: int, batch: int = 1) -> KeyValueCache:
-        """An empty cache for ``capacity`` tokens on this model's device."""
-        return KeyValueCache(self.config.llm, capacity, batch, self.device, self.dtype)
 
     def encode_images(
         self,
@@ -80,23 +76,21 @@ class MolmoAct(nn.Module):
     def hidden(
         self,
         embeddings: torch.Tensor,
-        cache: KeyValueCache | None = None,
+        cache: DynamicCache | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Final hidden states [B, S, hidden] of new tokens that follow what the cache holds.
 
         attention_mask [B, past + S], 0 = padding; None = every token counts. Positions count the
-        tokens that count. Raises ValueError when cache or context window is too short.
+        tokens that count. Raises ValueError when the context window is too short.
         """
         batch, new = embeddings.shape[:2]
-        past = cache.length if cache is not None else 0
+        past = int(cache.get_seq_length()) if cache is not None else 0
         total = past + new
         limit = self.config.llm.max_position_embeddings
-        if cache is not None:
-            limit = min(limit, cache.capacity)
         if total > limit:
             raise ValueError(
-                f"{total} tokens exceed the {limit} this model or its cache can hold; "
+                f"{total} tokens exceed the {limit} this model can hold; "
                 "use smaller pictures or a shorter answer"
             )
         device = embeddings.device

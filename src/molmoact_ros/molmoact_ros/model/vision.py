@@ -6,30 +6,13 @@ There is no final normalisation: later parts read raw block outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.activations import ACT2FN
 
 from molmoact_ros.model.attention import attend, split_heads
 from molmoact_ros.model.config import VitConfig
-
-
-def quick_gelu(x: torch.Tensor) -> torch.Tensor:
-    """x * sigmoid(1.702 x), the activation OpenAI CLIP was trained with."""
-    return x * torch.sigmoid(1.702 * x)
-
-
-def _tanh_gelu(x: torch.Tensor) -> torch.Tensor:
-    return functional.gelu(x, approximate="tanh")
-
-
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "quick_gelu": quick_gelu,
-    "gelu_pytorch_tanh": _tanh_gelu,
-    "silu": functional.silu,
-}
 
 
 class VitAttention(nn.Module):
@@ -55,7 +38,7 @@ class VitMlp(nn.Module):
         super().__init__()
         self.w1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.w2 = nn.Linear(config.intermediate_size, config.hidden_size)
-        self._act = ACTIVATIONS[config.hidden_act]
+        self._act = ACT2FN[config.hidden_act]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.w2(self._act(self.w1(x)))  # type: ignore[no-any-return]
