@@ -18,6 +18,7 @@ from molmoact_ros.model.depth_weights import (
     network_from_state,
     save_depth_vqvae,
 )
+from molmoact_ros.reasoning.depth_text import depth_to_text
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "golden" / "vqvae"
@@ -57,12 +58,17 @@ def _check_case(network: DepthVqVae, case: dict[str, np.ndarray], i: int) -> Non
     if picture.dtype == np.uint8:
         picture = picture.astype(np.float32) / 255
     with torch.inference_mode():
+        latents = network.latents(torch.from_numpy(picture))
         codes = network.encode(torch.from_numpy(picture))
         decoded = network.decode(torch.from_numpy(case[f"codes_{i}"].astype(np.int64)))
     clear = case[f"code_margin_{i}"] > 0.01
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(codes.numpy()[0][clear], case[f"codes_{i}"][0][clear])
     np.testing.assert_allclose(decoded.numpy(), case[f"decoded_{i}"], atol=1e-3)
+    if f"latent_{i}" in case:
+        np.testing.assert_allclose(latents.numpy(), case[f"latent_{i}"], atol=1e-3)
+    if f"codes_text_{i}" in case:
+        assert depth_to_text(case[f"codes_{i}"].ravel()) == str(case[f"codes_text_{i}"])
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +88,7 @@ def test_small_network_gives_the_recorded_numbers(tiny: DepthVqVae) -> None:
 
 
 @pytest.mark.skipif(not FULL.is_dir(), reason="the full golden set lies outside the repository")
-def test_all_recorded_cases_in_the_workplace(tiny: DepthVqVae) -> None:
+def test_vqvae_full_int8_full_cases_and_tiny_cases(tiny: DepthVqVae) -> None:
     packed = np.load(FULL / "full_int8.npz")
     state = {
         name[:-2]: torch.from_numpy(packed[name].astype(np.float32) * packed[f"{name[:-2]}.scale"])
