@@ -2,124 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from browser_helpers import SUGGESTION, console, fill, press, size, text, wait
 from web_helpers import Recorder
 
-from molmoact_ros.web.page import PageState, Stream
+from molmoact_ros.web.page import PageState
 from molmoact_ros.web.server import SteeringServer
-from molmoact_ros.web.status import (
-    ArmStatus,
-    CommandStatus,
-    PolicyStatus,
-    Session,
-    ThoughtView,
-)
-
-webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium==4.49.0")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="apt-get install chromium chromium-driver"
-)
-SUGGESTION = "put the red cube on the plate"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for flag in (
-        "headless=new", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        "disable-dev-shm-usage", "window-size=1440,900",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def state() -> PageState:
-    return PageState(Session("random weights", "a test", (SUGGESTION,), can_new_scene=True))
-
-
-@pytest.fixture
-def commands() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def server(state: PageState, commands: Recorder) -> Iterator[SteeringServer]:
-    with SteeringServer(state, commands, port=0) as running:
-        yield running
-
-
-@pytest.fixture
-def page(browser: webdriver.Chrome, server: SteeringServer) -> Iterator[webdriver.Chrome]:
-    size(browser, 1440, 900)
-    browser.get(server.url)
-    wait(lambda: text(browser, "link-words") == "Connected")
-    yield browser
-    browser.get("about:blank")
-
-
-def size(browser: webdriver.Chrome, width: int, height: int) -> None:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 900}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def text(browser: webdriver.Chrome, name: str) -> str:
-    return str(browser.execute_script(f"return document.getElementById('{name}').textContent"))
-
-
-def press(browser: webdriver.Chrome, name: str) -> None:
-    browser.find_element("id", name).click()
-
-
-def wait(true: Callable[[], object]) -> None:
-    for _ in range(200):
-        if true():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited 10 s for something that did not happen")
-
-
-def console(browser: webdriver.Chrome) -> list[str]:
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-def fill(state: PageState) -> None:
-    """A moment in the middle of a task."""
-    now = state.clock()
-    for stream, side in ((Stream.EXTERNAL, 480), (Stream.WRIST, 240), (Stream.DEPTH, 240)):
-        state.put_image(stream, np.full((side, side * 4 // 3, 3), 90, np.uint8), now)
-    state.set_policy(PolicyStatus("executing", SUGGESTION, chunk_id=7, row=2, rows=8))
-    state.set_command(CommandStatus("policy"))
-    state.set_arm(ArmStatus(connected=True, armed=True))
-    state.add_thought(
-        ThoughtView(
-            7,
-            now,
-            SUGGESTION,
-            trace=((25.5, 25.5), (127.5, 127.5), (229.5, 127.5)),
-            actions=tuple((0.01, 0.0, -0.0049, 0.0, 0.0, np.pi / 180, 1.0) for _ in range(8)),
-            timings={"encode": 0.1, "generate": 0.5},
-        )
-    )
 
 
 def test_the_page_opens_without_a_complaint_and_says_what_is_missing(
-    page: webdriver.Chrome,
+    page: Any,
 ) -> None:
     """A blocked script or style shows in the console before it shows to an operator."""
     assert text(page, "thinker") == "random weights"
@@ -129,9 +27,7 @@ def test_the_page_opens_without_a_complaint_and_says_what_is_missing(
     assert console(page) == []
 
 
-def test_a_moment_is_shown_in_words_numbers_and_lines(
-    page: webdriver.Chrome, state: PageState
-) -> None:
+def test_a_moment_is_shown_in_words_numbers_and_lines(page: Any, state: PageState) -> None:
     """What the model wants must be where it wants it: cyan at the trace's own points."""
     fill(state)
     wait(lambda: not page.find_element("id", "external-empty").is_displayed())
@@ -159,16 +55,14 @@ def test_a_moment_is_shown_in_words_numbers_and_lines(
     assert console(page) == []
 
 
-def test_the_stop_button_stops_once(page: webdriver.Chrome, commands: Recorder) -> None:
+def test_the_stop_button_stops_once(page: Any, commands: Recorder) -> None:
     press(page, "stop")
     assert commands.stopped.wait(10.0)
     wait(lambda: text(page, "toast") == "stop done")
     assert commands.calls == [("stop",)]
 
 
-def test_space_stops_everywhere_but_in_the_text_box(
-    page: webdriver.Chrome, commands: Recorder
-) -> None:
+def test_space_stops_everywhere_but_in_the_text_box(page: Any, commands: Recorder) -> None:
     """Space on a focused Start button must stop, not start; in the box it is a space."""
     box = page.find_element("id", "instruction")
     box.send_keys("pick up")
@@ -179,9 +73,7 @@ def test_space_stops_everywhere_but_in_the_text_box(
     assert commands.calls == [("stop",)]
 
 
-def test_an_instruction_starts_in_the_chosen_mode(
-    page: webdriver.Chrome, commands: Recorder
-) -> None:
+def test_an_instruction_starts_in_the_chosen_mode(page: Any, commands: Recorder) -> None:
     press(page, "more")
     page.find_element("css selector", "#suggestions button").click()
     assert page.find_element("id", "instruction").get_attribute("value") == SUGGESTION
@@ -192,9 +84,7 @@ def test_an_instruction_starts_in_the_chosen_mode(
     wait(lambda: text(page, "toast") == "start done")
 
 
-def test_start_without_an_instruction_moves_nothing(
-    page: webdriver.Chrome, commands: Recorder
-) -> None:
+def test_start_without_an_instruction_moves_nothing(page: Any, commands: Recorder) -> None:
     """The grey example in the empty box is not an instruction."""
     press(page, "start")
     wait(lambda: "Type what the robot should do" in text(page, "toast"))
@@ -202,7 +92,7 @@ def test_start_without_an_instruction_moves_nothing(
 
 
 def test_a_lost_connection_is_said_and_stop_still_tries(
-    page: webdriver.Chrome, server: SteeringServer, state: PageState
+    page: Any, server: SteeringServer, state: PageState
 ) -> None:
     """A frozen picture that looks live is worse than none."""
     fill(state)
@@ -217,9 +107,14 @@ def test_a_lost_connection_is_said_and_stop_still_tries(
     wait(lambda: "emergency stop" in text(page, "toast"))
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (768, 1024), (390, 844)])
+SCREENS = [
+    (1440, 900), (1366, 757), (1024, 768), (820, 1180), (768, 1024), (390, 844), (844, 390),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("width", "height"), SCREENS)
 def test_every_screen_holds_it_and_every_target_is_large(
-    page: webdriver.Chrome, state: PageState, width: int, height: int
+    page: Any, state: PageState, width: int, height: int
 ) -> None:
     """Tablet and phone: nothing beside the screen, fingers hit, STOP at the lower right."""
     fill(state)
@@ -237,3 +132,25 @@ def test_every_screen_holds_it_and_every_target_is_large(
         "return [innerWidth - r.right, innerHeight - r.bottom]"
     )
     assert 0 <= box[0] < 32 and 0 <= box[1] < 32
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1440, 900), (1366, 757), (1024, 768)])
+@pytest.mark.parametrize("drawing", [False, True], ids=["watching", "drawing"])
+def test_a_wide_screen_shows_everything_without_scrolling(
+    page: Any, state: PageState, width: int, height: int, drawing: bool
+) -> None:
+    """What slides under the commands is not seen in the second in which it matters."""
+    fill(state)
+    size(page, width, height)
+    wait(lambda: text(page, "chunk-row") == "row 3 of 8")
+    wait(lambda: page.execute_script("return molmoact.stage.frame !== null"))
+    if drawing:
+        page.execute_script("molmoact.pen.put(); molmoact.pen.put();")
+    hidden = page.execute_script(
+        "const floor = document.querySelector('.dock').getBoundingClientRect().top;"
+        "return [...document.querySelectorAll('.view, .tools, .small, .card, .send')]"
+        ".filter(e => e.offsetParent && e.getBoundingClientRect().bottom > floor)"
+        ".map(e => e.id || e.className)"
+    )
+    assert hidden == []
+    assert page.execute_script("return document.documentElement.scrollHeight <= innerHeight")

@@ -58,7 +58,7 @@ export class Pen extends EventTarget {
   units(pixels) { return (pixels / this.view.clientWidth) * 255; }
 
   down(event) {
-    if (!this.on || event.button !== 0 || event.target.closest("button, .plan, .seen")) return;
+    if (!this.on || event.button !== 0 || event.target.closest("button, .seen")) return;
     if (event.pointerType === "pen") this.lastStylus = event.timeStamp;
     else if (event.pointerType === "touch" && event.timeStamp - this.lastStylus < PALM_MS) return; // a palm
     if (!this.begin()) return;

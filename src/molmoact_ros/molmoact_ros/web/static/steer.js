@@ -22,7 +22,7 @@ export class Steering {
     }
     get("view").addEventListener("keydown", (event) => this.arrows(event));
     setInterval(() => this.age(), 250);
-    this.toggle(!matchMedia("(max-width: 820px)").matches); // there a finger on the picture scrolls
+    this.toggle(!matchMedia("(max-width: 599px), (max-height: 520px)").matches); // there a finger scrolls
   }
 
   toggle(on) {

@@ -62,39 +62,56 @@ function fingers(open, index, count, state) {
 
 const plain = (stage) => stage.replaceAll("_", " ");
 const total = (thought) => Object.values(thought.timings).reduce((sum, s) => sum + (s || 0), 0);
+const SHADES = 4; // as many as an eye tells apart in a bar of 14 pixels
+
+/** The shade of each stage: the longest have their own, all others share the last. */
+function shades(thoughts) {
+  const sums = new Map();
+  for (const { timings } of thoughts) {
+    for (const [stage, seconds] of Object.entries(timings)) sums.set(stage, (sums.get(stage) ?? 0) + (seconds || 0));
+  }
+  const longest = [...sums].sort((a, b) => b[1] - a[1]).map(([stage]) => stage);
+  const own = sums.size > SHADES ? longest.slice(0, SHADES - 1) : longest;
+  const shown = [...sums.keys()].filter((stage) => own.includes(stage)); // in the order of thinking
+  const of = (stage) => (own.includes(stage) ? `s${own.indexOf(stage)}` : "s4"); // the longest is the strongest
+  return { of, shown, rest: sums.size > shown.length };
+}
 
 /** thoughts: newest first. */
 export function drawThoughts(thoughts) {
   document.getElementById("thoughts-empty").hidden = thoughts.length > 0;
   if (!thoughts.length) return;
-  const stages = [...new Set(thoughts.flatMap((thought) => Object.keys(thought.timings)))];
-  const shade = (stage) => `s${Math.min(stages.indexOf(stage), 4)}`;
+  const { of, shown, rest } = shades(thoughts);
   const longest = Math.max(...thoughts.map(total), 1e-6);
-  document.getElementById("legend").replaceChildren(...stages.map((stage) => make("span", shade(stage), plain(stage))));
+  document.getElementById("legend").replaceChildren(
+    ...shown.map((stage) => make("span", of(stage), plain(stage))), ...(rest ? [make("span", "s4", "other")] : []));
   document.getElementById("thought-words").textContent =
     `last ${total(thoughts[0]).toFixed(2)} s, ${thoughts[0].actions.length} actions`;
   const list = document.getElementById("thoughts");
   const known = new Map([...list.children].map((item) => [item.dataset.number, item]));
   list.replaceChildren(...thoughts.map((thought) => {
-    const item = known.get(String(thought.number)) ?? thoughtItem(thought, shade);
-    item.querySelector(".track").style.width = `${(100 * total(thought)) / longest}%`;
+    const item = known.get(String(thought.number)) ?? thoughtItem(thought);
+    const track = item.querySelector(".track");
+    track.style.width = `${(100 * total(thought)) / longest}%`;
+    for (const piece of track.children) piece.className = of(piece.dataset.stage);
     return item;
   }));
 }
 
-function thoughtItem(thought, shade) {
+function thoughtItem(thought) {
   const item = make("li", thought.steered ? "steered" : "");
   item.dataset.number = thought.number;
   item.title = thought.instruction;
   const track = make("div", "track");
   for (const [stage, seconds] of Object.entries(thought.timings)) {
-    const piece = make("i", shade(stage));
+    const piece = make("i");
+    piece.dataset.stage = stage;
     piece.style.flexGrow = Math.max(seconds || 0, 1e-4);
     piece.title = `${plain(stage)} ${(seconds || 0).toFixed(3)} s`;
     track.append(piece);
   }
   item.append(make("span", "number", `${thought.steered ? "✎" : "#"}${thought.chunk_id}`), track,
-    make("span", "", `${total(thought).toFixed(2)} s`));
+    make("span", "time", `${total(thought).toFixed(2)} s`));
   if (thought.refusal) item.append(make("span", "note", `▲ refused: ${thought.refusal}`));
   return item;
 }
