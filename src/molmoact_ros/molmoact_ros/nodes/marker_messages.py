@@ -9,7 +9,7 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from molmoact_ros.viz.markers import Box, LineStrip, Rgba, Spheres
+from molmoact_ros.viz.markers import Box, Dashes, Label, LineStrip, Rgba, Spheres
 from molmoact_ros.viz.markers import Marker as Drawing
 
 
@@ -23,8 +23,19 @@ def _marker(drawing: Drawing, stamp: Time) -> Marker:
         header=Header(stamp=stamp, frame_id=drawing.frame), ns=drawing.namespace, id=drawing.id
     )
     marker.pose.orientation.w = 1.0
-    if isinstance(drawing, Box):
+    if isinstance(drawing, Label):
+        marker.type, marker.text = Marker.TEXT_VIEW_FACING, drawing.text
+        marker.scale.z = drawing.height
+        marker.color = _colour(drawing.colour)
+        x, y, z = map(float, drawing.position)
+        marker.pose.position = Point(x=x, y=y, z=z)
+        if not drawing.text:
+            marker.action = Marker.DELETE
+        return marker
+    if isinstance(drawing, (Box, Dashes)):
         marker.type = Marker.LINE_LIST
+        if not len(drawing.edges):
+            marker.action = Marker.DELETE
         marker.scale.x = drawing.width
         marker.color = _colour(drawing.colour)
         marker.points = [Point(x=float(x), y=float(y), z=float(z)) for x, y, z in drawing.edges]

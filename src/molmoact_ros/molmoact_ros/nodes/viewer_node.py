@@ -30,22 +30,30 @@ from molmoact_ros.nodes.runtime import (
     ManagedNode,
     run,
 )
+from molmoact_ros.nodes.trace_annotations import annotation_messages, image_annotations
 from molmoact_ros.policy.observations import PoseTrack
-from molmoact_ros.viz.agreement import depth_agreement, trace_error
 from molmoact_ros.viz.chunk_path import chunk_path
 from molmoact_ros.viz.colours import EXECUTED, HUMAN, MODEL
 from molmoact_ros.viz.depth_view import colour_depth, depth_mono8
+from molmoact_ros.viz.estimated_depth import lift_estimated, workspace_plane
 from molmoact_ros.viz.lift3d import lift_trace
 from molmoact_ros.viz.markers import (
     LineStrip,
     chunk_markers,
+    estimated_markers,
+    no_estimate,
     trace_markers,
     workspace_box,
 )
 from molmoact_ros.viz.markers import Marker as Drawing
+from molmoact_ros.viz.scores import Scores
 from molmoact_ros.viz.trace_view import draw_overlay
 
 EXECUTED_POINTS = 150
+PLANE_Z_M = 0.02
+"""Where a trace lies without depth: a little above the table, where it can be seen."""
+DEPTH_LOST_S = 2.0
+"""A depth camera that was silent for so long against the arm's state counts as not there."""
 
 
 class ViewerNode(ManagedNode):
@@ -67,14 +75,19 @@ class ViewerNode(ManagedNode):
         self._pose: Pose | None = None
         self._poses = PoseTrack()
         self._command_status = CommandStatus()
-        self._trace_error: float | None = None
-        self._agreement: float | None = None
+        self._scores = Scores()
+        self._relative: NDArray[np.float32] | None = None
+        self._depth_stamp = self._picture_stamp = self._pose_stamp = 0.0
         self._path: deque[tuple[float, NDArray[np.float64]]] = deque(maxlen=EXECUTED_POINTS)
         publish = self.create_publisher
         self._mono = publish(Image, "~/depth", SENSOR_QOS)
         self._color = publish(Image, "~/depth_color", SENSOR_QOS)
         self._overlay = publish(Image, "~/overlay", SENSOR_QOS)
         self._markers = publish(MarkerArray, "~/markers", LATCHED_QOS)
+        self._msgs = annotation_messages()
+        if self._msgs is not None:
+            kind = self._msgs.ImageAnnotations
+            self._annotations = publish(kind, "~/annotations", SENSOR_QOS)
         subscribe = self.create_subscription
         subscribe(Reasoning, "reasoning", self._reasoning, LATCHED_QOS)
         subscribe(Image, "external/image", self._image, SENSOR_QOS)
@@ -87,47 +100,32 @@ class ViewerNode(ManagedNode):
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         if self._thought is None:
             return WARN, "no thought to draw yet", {}
-        numbers: dict[str, object] = {"chunk_id": self._thought.chunk_id}
-        if self._trace_error is not None:
-            numbers["trace_error_px"] = f"{self._trace_error:.1f}"
-        if self._agreement is not None:
-            numbers["depth_agreement"] = f"{self._agreement:.2f}"
-        return OK, "drawing", numbers
+        return OK, "drawing", {"chunk_id": self._thought.chunk_id, **self._scores.numbers()}
 
     def _reasoning(self, message: Reasoning) -> None:
-        self._compare(message)
         if message.instruction != (self._thought.instruction if self._thought else ""):
             self._path.clear()
         self._thought = message
         self._trace = convert.trace_points(message.trace)
+        self._relative = self._decoded(message)
+        if self._relative is not None:
+            mono = depth_mono8(self._relative)
+            self._mono.publish(convert.image_message(mono, "mono8", message.header))
+            picture = colour_depth(self._relative)
+            self._color.publish(convert.image_message(picture, "rgb8", message.header))
+        followed = self._trace if not message.refusal else self._trace[:0]
+        stamp = convert.seconds(message.header.stamp)
+        self._scores.thought(message.chunk_id, stamp, followed, self._relative, self._camera)
+        self._draw_3d()
+
+    def _decoded(self, message: Reasoning) -> NDArray[np.float32] | None:
+        """The model's depth [320, 320], 1 = near; None when the thought has none."""
         try:
             codes = convert.codes_from(message.depth)
         except convert.BadMessage as bad:
             self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
-            codes = None
-        if codes is not None and codes.shape == GRID:
-            relative = self._codec.decode(codes)
-            if self._depth is not None:
-                self._agreement = depth_agreement(relative, self._depth)
-            mono = depth_mono8(relative)
-            self._mono.publish(convert.image_message(mono, "mono8", message.header))
-            picture = colour_depth(relative)
-            self._color.publish(convert.image_message(picture, "rgb8", message.header))
-        self._draw_3d()
-
-    def _compare(self, new: Reasoning) -> None:
-        """Where the last thought said the tool would go, against where it was seen since."""
-        old = self._thought
-        if old is None or self._camera is None:
-            return
-        since, until = convert.seconds(old.header.stamp), convert.seconds(new.header.stamp)
-        places = [place for stamp, place in self._path if since <= stamp <= until]
-        if not places:
-            return
-        pixels, depth = self._camera.project(np.stack(places))
-        seen = self._camera.grid_from_pixels(pixels[depth > 0.0])
-        size = self._camera.width, self._camera.height
-        self._trace_error = trace_error(self._trace, seen, *size)
+            return None
+        return self._codec.decode(codes) if codes is not None and codes.shape == GRID else None
 
     @property
     def _steered(self) -> bool:
@@ -135,6 +133,7 @@ class ViewerNode(ManagedNode):
         return thought is not None and thought.trace.source == VisualTrace.SOURCE_HUMAN
 
     def _image(self, message: Image) -> None:
+        self._picture_stamp = convert.seconds(message.header.stamp)
         if not self._overlay.get_subscription_count():
             return
         try:
@@ -155,6 +154,8 @@ class ViewerNode(ManagedNode):
     def _sensor_depth(self, message: Image) -> None:
         try:
             self._depth = convert.depth_from(message)
+            self._depth_stamp = convert.seconds(message.header.stamp)
+            self._scores.sensor_depth(self._depth_stamp, self._depth)
         except convert.BadMessage as bad:
             self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
 
@@ -169,8 +170,9 @@ class ViewerNode(ManagedNode):
 
     def _measured(self, message: PoseStamped) -> None:
         stamp = convert.seconds(message.header.stamp)
-        self._pose = convert.pose_from(message.pose)
+        self._pose, self._pose_stamp = convert.pose_from(message.pose), stamp
         self._poses.add(stamp, self._pose)
+        self._scores.tool(stamp, self._pose.position)
         if not self._path or stamp - self._path[-1][0] >= float(self.value("executed_period")):
             self._path.append((stamp, self._pose.position))
 
@@ -188,10 +190,7 @@ class ViewerNode(ManagedNode):
         drawings.append(LineStrip("executed", 0, self._base, points, colours, 0.003))
         thought = self._thought
         if thought is not None:
-            if self._camera is not None:
-                lifted = lift_trace(self._trace, self._camera, self._depth, plane_z=0.02)
-                colour = HUMAN if self._steered else MODEL
-                drawings.extend(trace_markers(lifted, colour, frame=self._base))
+            drawings.extend(self._lifted(thought, low, high))
             rows = convert.rows_from(thought.actions) if thought.actions.rows else np.zeros((0, 7))
             start = self._poses.at(convert.seconds(thought.header.stamp)) or self._pose
             command = self._command_status
@@ -200,6 +199,41 @@ class ViewerNode(ManagedNode):
             drawings.extend(worm)
         header = Header(stamp=self.get_clock().now().to_msg())
         self._markers.publish(marker_array(drawings, header.stamp))
+        self._annotate()
+
+    def _lifted(
+        self, thought: Reasoning, low: NDArray[np.float64], high: NDArray[np.float64]
+    ) -> tuple[Drawing, ...]:
+        """The trace in 3-D: by the depth camera, else by the model's own depth, else on a plane."""
+        if self._camera is None or self._pose is None:
+            return ()
+        colour = HUMAN if self._steered else MODEL
+        stamp = convert.seconds(thought.header.stamp)
+        depth = self._depth if self._pose_stamp - self._depth_stamp < DEPTH_LOST_S else None
+        if depth is None and self._relative is not None:
+            tool = (self._poses.at(stamp) or self._pose).position
+            plane = workspace_plane(low, high, 0.0)
+            guess = lift_estimated(self._trace, self._camera, self._relative, tool, plane)
+            if guess is not None:
+                return estimated_markers(guess, colour, frame=self._base)
+        lifted = lift_trace(self._trace, self._camera, depth, plane_z=PLANE_Z_M)
+        return (*trace_markers(lifted, colour, frame=self._base), *no_estimate(frame=self._base))
+
+    def _annotate(self) -> None:
+        """The trace as lines for Foxglove, on the camera's own picture."""
+        if self._msgs is None or self._camera is None:
+            return
+        self._annotations.publish(
+            image_annotations(
+                self._msgs,
+                convert.to_time(self._picture_stamp),
+                (self._camera.width, self._camera.height),
+                trace=self._trace,
+                colour=HUMAN if self._steered else MODEL,
+                executed=self._executed_grid(),
+                executed_colour=EXECUTED,
+            )
+        )
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from molmoact_ros.viz.colours import (
     CLAMPED,
     GRIPPER_CLOSED,
     GRIPPER_OPEN,
+    MODEL,
     WORKSPACE,
     Colour,
 )
@@ -63,7 +64,35 @@ class Box:
     width: float
 
 
-Marker = LineStrip | Spheres | Box
+@dataclass(frozen=True)
+class Dashes:
+    """Single pieces as pairs of points [2N, 3]; width in metres. No pair: delete it."""
+
+    namespace: str
+    id: int
+    frame: str
+    edges: Floats
+    colour: Rgba
+    width: float
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words that face the eye at ``position`` [3]; height of a letter in metres. "": delete it."""
+
+    namespace: str
+    id: int
+    frame: str
+    position: Floats
+    text: str
+    colour: Rgba
+    height: float
+
+
+Marker = LineStrip | Spheres | Box | Dashes | Label
+
+DASH_M = 0.012
+ESTIMATED = "estimated: no depth camera"
 
 
 def trace_markers(
@@ -76,6 +105,42 @@ def trace_markers(
         LineStrip(namespace, 0, frame, points, colours, 0.004),
         Spheres(namespace, 1, frame, points, colours, 0.014),
     )
+
+
+def estimated_markers(
+    lifted: LiftedTrace, colour: Colour, *, namespace: str = "trace", frame: str = BASE_FRAME
+) -> tuple[Marker, ...]:
+    """A trace whose depth is the model's own guess: dashed, half clear, and with words."""
+    points = lifted.points[lifted.valid]
+    clear = colour.rgba(0.45)
+    words = ESTIMATED if len(points) else ""
+    place = points[-1] + (0.0, 0.0, 0.03) if len(points) else np.zeros(3)
+    return (
+        LineStrip(namespace, 0, frame, np.zeros((0, 3)), (), 0.004),
+        Spheres(namespace, 1, frame, points, (clear,) * len(points), 0.014),
+        Dashes(namespace, 2, frame, dashed(points), clear, 0.004),
+        Label(namespace, 3, frame, place, words, colour.rgba(), 0.022),
+    )
+
+
+def no_estimate(*, namespace: str = "trace", frame: str = BASE_FRAME) -> tuple[Marker, ...]:
+    """Takes away what only ``estimated_markers`` draws, when the trace is measured again."""
+    empty = np.zeros((0, 3))
+    return (
+        Dashes(namespace, 2, frame, empty, MODEL.rgba(), 0.004),
+        Label(namespace, 3, frame, np.zeros(3), "", MODEL.rgba(), 0.022),
+    )
+
+
+def dashed(points: Floats, dash: float = DASH_M) -> Floats:
+    """A line [N, 3] as dashes [2M, 3] with gaps as long as they are (metres)."""
+    pieces = [np.zeros((0, 3))]
+    for a, b in zip(points[:-1], points[1:], strict=True):
+        count = max(1, round(float(np.linalg.norm(b - a)) / (2 * dash)))
+        start = np.arange(count)[:, None] / count
+        ends = np.stack([start, start + 0.5 / count], axis=1)
+        pieces.append((a + ends * (b - a)).reshape(-1, 3))
+    return np.concatenate(pieces)
 
 
 def chunk_markers(
