@@ -52,6 +52,9 @@ def test_a_steered_thought_streams_rows_only(policy: MolmoActPolicy) -> None:
     thought, parts = streamed(policy, seen(steering=drawn))
     assert [part.kind for part in parts] == ["row"] * 8
     assert np.array_equal(np.stack([part.values for part in parts]), thought.actions)
+    # No time is booked on parts that were not written.
+    assert {"prefill", "actions"} <= set(thought.timings)
+    assert not {"depth", "trace"} & set(thought.timings)
 
 
 def test_parts_leave_before_the_thought_is_complete(policy: MolmoActPolicy) -> None:

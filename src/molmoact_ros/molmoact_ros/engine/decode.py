@@ -182,6 +182,10 @@ class Decoding:
             elif part.kind == "trace":
                 self._finish("trace")
                 self._segment = "actions"
+            elif self._segment != "actions":
+                # A steered answer has neither depth nor trace.
+                self.counts["actions"] = self.counts.pop(self._segment, 0)
+                self._segment = "actions"
             self._on_part(part)
 
     def _count(self, segment: str) -> None:
