@@ -1,4 +1,4 @@
-"""``molmoact bag info|check|recover|play|video``: recorded episodes from the command line."""
+"""``molmoact bag info|check|recover|play|video|rerun``: recorded episodes from the command line."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mend = commands.add_parser("recover", help="make episodes readable that were cut off")
     play = commands.add_parser("play", help="publish a bag into live topics")
     video = commands.add_parser("video", help="film of what the policy saw and thought")
+    rerun = commands.add_parser("rerun", help="a recording for the Rerun viewer")
     for sub in (info, check, mend):
         sub.add_argument("bags", nargs="+", type=Path, help="bags, or folders of bags")
-    for sub in (play, video):
+    for sub in (play, video, rerun):
         sub.add_argument("bag", type=Path, help="a rosbag2 folder or an .mcap file")
     for sub in (info, check):
         sub.add_argument("--json", action="store_true", help="for programs, one line a bag")
@@ -41,10 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--statistics", default="", help="norm_stats JSON for bin saturation; default: simulation"
     )
-    for sub in (check, video):
+    for sub in (check, video, rerun):
         sub.add_argument("--external", default=Roles.external, help="topic of the external camera")
         sub.add_argument("--wrist", default=Roles.wrist, help="topic of the wrist camera")
     video.add_argument("--out", type=Path, default=Path("episode.mp4"))
+    rerun.add_argument("--out", type=Path, default=Path("episode.rrd"))
+    rerun.add_argument("--fps", type=float, default=15.0, help="most pictures a second and camera")
+    rerun.add_argument("--images", type=int, default=2, choices=(1, 2))
     video.add_argument("--fps", type=float, default=15.0)
     video.add_argument("--images", type=int, default=2, choices=(1, 2))
     play.add_argument("--rate", type=float, default=1.0, help="2 plays twice as fast")
@@ -155,6 +159,17 @@ def _video(values: argparse.Namespace) -> int:
     return 0
 
 
+def _rerun(values: argparse.Namespace) -> int:
+    from molmoact_ros.bags.rerun_export import export_rerun
+
+    roles = replace(Roles(), external=values.external, wrist=values.wrist)
+    source = BagObservations(BagReader(values.bag), roles, images=values.images)
+    counts = export_rerun(source, values.out, values.fps)
+    entries = sum(counts.values())
+    _say(f"{values.out}: {entries} entries; look at it with: rerun {values.out}")
+    return 0
+
+
 def _statistics(path: str) -> ActionStatistics:
     if path:
         return read_statistics(Path(path))
@@ -187,4 +202,5 @@ ACTIONS = {
     "recover": _recover,
     "play": _play,
     "video": _video,
+    "rerun": _rerun,
 }
