@@ -111,8 +111,6 @@ class Person(Node):
         self.goal = goal
         stamp = convert.to_time(time.time() - age)
         message = convert.chunk_command(goal, self.chunk_id, stamp, FRAME, rows, PERIOD_S, final)
-        if rows.shape[1] > 7:
-            message.actions.names = [f"column_{i}" for i in range(rows.shape[1])]
         self.chunks.publish(message)
 
     def push(self, twist: tuple[float, ...], seconds: float, hz: float = 30.0) -> None:

@@ -71,7 +71,6 @@ class Watcher(Node):
     def think(self, rows: np.ndarray, goal: str) -> None:
         stamp = self.get_clock().now().to_msg()
         message = convert.chunk_command(goal, 1, stamp, "fr3_link0", rows, 1 / 15)
-        message.actions.names = [f"column_{i}" for i in range(rows.shape[1])]
         self.chunks.publish(message)
 
     def call(self, name: str) -> bool:

@@ -157,9 +157,17 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
     return message
 
 
+def column_names(columns: int) -> list[str]:
+    """Names of a chunk's columns; two arms side by side are left, then right."""
+    one = len(ACTION_NAMES)
+    if columns == 2 * one:
+        return [f"{side}_{name}" for side in ("left", "right") for name in ACTION_NAMES]
+    return [*ACTION_NAMES[:columns], *(f"column_{i}" for i in range(one, columns))]
+
+
 def chunk_message(actions: Floats, period: float, frame: str) -> ActionChunk:
     """Rows [N, D] of end-effector deltas; an empty array gives an empty chunk."""
-    names = list(ACTION_NAMES[: actions.shape[1]]) if actions.ndim == 2 else []
+    names = column_names(actions.shape[1]) if actions.ndim == 2 else []
     return ActionChunk(
         space=ActionChunk.SPACE_EE_DELTA,
         frame_id=frame,
