@@ -5,8 +5,7 @@ it takes the arm from a running policy.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,59 +16,13 @@ pytest.importorskip("franky_sim", reason="needs franky-sim, see requirements/sim
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from arm_bench import HOLD, TELEOP, ArmBench, arm_bench, rows
 from geometry_msgs.msg import PoseStamped
-from sensor_msgs.msg import Joy
+from virtual_pad import CLOSE, OPEN, Pad
 
 from molmoact_ros.nodes import convert
-from molmoact_ros.nodes.runtime import COMMAND_QOS, SENSOR_QOS
+from molmoact_ros.nodes.runtime import COMMAND_QOS
 from molmoact_ros.sim.shared import SnapshotReader, snapshot_name
-from molmoact_ros.teleop.shaping import Shaping
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
-SHAPING = Shaping()
-OPEN, CLOSE = 1, 2
-
-
-class Pad:
-    """A person at a pad with the plain layout, who watches the tool and steers it to places."""
-
-    def __init__(self, bench: ArmBench) -> None:
-        self.person = bench.person
-        self._joy = self.person.create_publisher(Joy, "joy", SENSOR_QOS)
-
-    def send(self, axes: np.ndarray, *buttons: int, dead_man: bool = True) -> None:
-        pressed = [int(dead_man), *(int(b in buttons) for b in (OPEN, CLOSE, 3))]
-        self._joy.publish(Joy(axes=[*map(float, axes), 0.0, 0.0, 0.0], buttons=pressed))
-        self.person.listen(1 / 30)
-
-    def hold(self, seconds: float, *buttons: int) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.send(np.zeros(3), *buttons)
-
-    def go(self, place: np.ndarray, within: float = 0.006, seconds: float = 25.0) -> None:
-        """Steer until the measured tool is at ``place``; slower the nearer it is."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            error = place - self.person.path[-1].position
-            distance = float(np.linalg.norm(error))
-            if distance < within:
-                self.hold(0.3)
-                return
-            speed = min(0.9 * SHAPING.speed_m_s, 1.5 * distance)
-            share = (speed / SHAPING.speed_m_s) ** (1 / SHAPING.power)
-            deflection = SHAPING.dead_zone + (1 - SHAPING.dead_zone) * share
-            self.send(error / distance * deflection)
-        raise AssertionError(
-            f"the tool is still {distance:.3f} m away from {place}: "
-            f"{self.person.command.reason}; {self.person.arm.detail}"
-        )
-
-    def grip(self, button: int, done: Callable[[], bool]) -> None:
-        self.hold(0.2, button)
-        end = time.monotonic() + 10.0
-        while not done() and time.monotonic() < end:
-            self.hold(0.1)
-        self.hold(0.6)
 
 
 @pytest.fixture(scope="module")
