@@ -166,7 +166,11 @@ def test_a_stroke_changes_where_the_arm_goes(operator: Operator, kind: str) -> N
     assert np.allclose(convert.trace_points(operator.traces[-1]), points, atol=1e-3)
     assert operator.person.policy.steering_active
     last = np.array(points[-1])
-    assert operator.until(lambda: np.linalg.norm(operator.tool_on_grid() - last) < NEAR)
+    assert operator.until(lambda: np.linalg.norm(operator.tool_on_grid() - last) < NEAR), (
+        f"{points}, the tool is at {operator.tool_on_grid()}, {operator.person.poses[-1][1]}: "
+        f"{operator.person.command.reason}; {operator.person.policy.detail}; "
+        f"{operator.person.arm.detail}"
+    )
     assert operator.script("return window.molmoact.stage.frozen") is False
     operator.press("unsteer")
     count = len(operator.person.thoughts)

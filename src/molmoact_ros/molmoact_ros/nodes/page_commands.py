@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from molmoact_msgs.msg import VisualTrace
+from molmoact_msgs.msg import ArmStatus, VisualTrace
 from molmoact_msgs.srv import (
     LabelEpisode,
     ReviewPlan,
@@ -21,6 +21,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.runtime import LATCHED_QOS
 from molmoact_ros.web.page import Drawn, PageError
 
 MODES = {
@@ -54,6 +55,10 @@ class RosCommands:
         self._reset = client(Trigger, "commander/reset")
         self._select = client(SelectSource, "commander/select_source")
         self._home = client(Trigger, "franka/home")
+        self._recover = client(Trigger, "franka/recover")
+        self._arm = client(Trigger, "franka/arm")
+        self._armed, self._faulty = False, False
+        node.create_subscription(ArmStatus, "arm_status", self._on_arm, LATCHED_QOS)
         self._scene = client(Trigger, "sim_cameras/reset_scene")
         self._steer = client(SteerTrace, "policy/steer_trace")
         self._clear = client(Trigger, "policy/clear_steering")
@@ -87,12 +92,26 @@ class RosCommands:
         return str(answer.message)
 
     def reset(self) -> str:
-        return str(self._call(self._reset, Trigger.Request()).message)
+        """Leave a stop. A person has looked: a fault is cleared and the arm follows again."""
+        words = [str(self._call(self._reset, Trigger.Request()).message)]
+        # Another driver (CRISP, MoveIt Servo) arms itself and offers neither.
+        if self._faulty and self._recover.service_is_ready():
+            words.append(self._trigger(self._recover, timeout=10.0))
+        if not self._armed and self._arm.service_is_ready():
+            words.append(self._trigger(self._arm, timeout=10.0))
+        return "; ".join(words)
 
     def home(self) -> str:
+        """Slowly home; an arm that followed before follows again there."""
         if self._cancel.service_is_ready():
             self._call(self._cancel, Trigger.Request(), timeout=12.0)
-        return self._trigger(self._home, timeout=30.0)
+        armed, words = self._armed, self._trigger(self._home, timeout=30.0)
+        if armed:
+            self._trigger(self._arm, timeout=10.0)
+        return words
+
+    def _on_arm(self, message: ArmStatus) -> None:
+        self._armed, self._faulty = message.armed, bool(message.errors)
 
     def new_scene(self) -> str:
         return self._trigger(self._scene)
