@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from molmoact_ros.control.arbiter import Decision, Situation, decide
 from molmoact_ros.control.arm_view import ArmView
 from molmoact_ros.control.command import Command, Source
+from molmoact_ros.control.corridor import Corridor
 from molmoact_ros.control.guards import check_chunk, check_observation_age
 from molmoact_ros.control.limits import Limits, Refused
 from molmoact_ros.control.motion import Motion
@@ -145,6 +146,10 @@ class Commander:
             return self._note
         self._chunk_stamp, self._note, self._thought_at = observation_stamp, "", now
         return ""
+
+    def set_corridor(self, corridor: Corridor | None) -> None:
+        """Bend the policy's next rows towards a drawn path; None: run them as they are."""
+        self._motion.corridor = corridor
 
     def end_goal(self, goal_id: str, now: float) -> None:
         """Drop what is left of a goal and refuse whatever still comes for it."""

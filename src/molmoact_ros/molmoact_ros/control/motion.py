@@ -10,6 +10,7 @@ import numpy as np
 
 from molmoact_ros.control.chunk_queue import ChunkQueue
 from molmoact_ros.control.command import Source
+from molmoact_ros.control.corridor import Corridor
 from molmoact_ros.control.follower import Reference, advance, chase
 from molmoact_ros.control.guards import fit_twist
 from molmoact_ros.control.integrator import Integrator
@@ -28,6 +29,7 @@ class Motion:
         self.refuse_before = -np.inf
         self.row = -1
         self.gripper: float | None = None
+        self.corridor: Corridor | None = None
         self._path: Integrator | None = None
         self._coasting = False
 
@@ -97,7 +99,11 @@ class Motion:
                 return np.zeros(6), []
         felt = []
         while (row := self.queue.next_row(now)) is not None:
-            felt.append(self._path.begin_row(row.delta, row.start))
+            delta = row.delta
+            if self.corridor is not None:
+                here = self._path.target.position
+                delta = self.corridor.bent(here, delta, self._limits.step_m)
+            felt.append(self._path.begin_row(delta, row.start))
             self.gripper, self.row = row.gripper, row.index
         pose, feed_forward = self._path.at(now)
         room = self._path.room(now, self.queue.pending)

@@ -20,6 +20,7 @@ from molmoact_ros.control.operator import HandBack
 from molmoact_ros.control.pair import Arms, together
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.arm_channel import OUTPUTS, ArmChannel, status_message
+from molmoact_ros.nodes.corridor_feed import CorridorFeed, declare_corridor
 from molmoact_ros.nodes.limit_parameters import declare_limits, limits_from
 from molmoact_ros.nodes.runtime import (
     COMMAND_QOS,
@@ -49,6 +50,7 @@ class CommanderNode(ManagedNode):
         declare("crossfade_rows", 3, "rows blended between two chunks", (0, 8))
         declare("hold_to_run", False, "the policy moves only while hold_to_run says true")
         declare("hand_back", "release", "after a take-over: release (policy goes on) or ask")
+        declare_corridor(self)
         declare("direction_record", "", "policy refused until this file of the direction test")
 
     def setup(self) -> None:
@@ -75,6 +77,10 @@ class CommanderNode(ManagedNode):
             ArmChannel(self, name, commander, limits, output)
             for name, commander in self._arms.commanders.items()
         ]
+        if float(self.value("corridor_radius_m")) > 0.0:
+            if len(names) > 1:
+                raise SetupError("corridor_radius_m works with one arm; set it to 0 for several")
+            self._corridor = CorridorFeed(self, self._arms.commanders[names[0]])
         self._initial = SOURCES[initial]
         self._last_status = 0.0
         self._chunk_id = 0
