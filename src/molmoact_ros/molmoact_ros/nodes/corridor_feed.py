@@ -70,7 +70,7 @@ class CorridorFeed:
         self._base = str(node.value("base_frame"))
         self._frames = StaticFrames(node)
         self._camera: Camera | None = None
-        self._depth: tuple[float, NDArray[np.float32]] | None = None
+        self._depth: Image | None = None
         self._tool: Floats | None = None
         subscribe = node.create_subscription
         subscribe(CameraInfo, "external/camera_info", self._camera_info, SENSOR_QOS)
@@ -91,9 +91,13 @@ class CorridorFeed:
     def _built(self, trace: NDArray[np.float32]) -> tuple[Corridor | None, str]:
         if self._camera is None:
             return None, "the external camera has no calibration or no pose in /tf_static"
-        if self._depth is None or self._node.now() - self._depth[0] > DEPTH_AGE_S:
+        newest = self._depth
+        if newest is None or self._node.now() - convert.seconds(newest.header.stamp) > DEPTH_AGE_S:
             return None, "no fresh picture on external/depth; set align_depth.enable:=true"
-        metres = self._depth[1]
+        try:
+            metres = convert.depth_from(newest)
+        except convert.BadMessage as bad:
+            return None, str(bad)
         if metres.shape != (self._camera.height, self._camera.width):
             return None, "external/depth is not aligned to the colour picture"
         node = self._node
@@ -116,10 +120,7 @@ class CorridorFeed:
             self._camera = None
 
     def _sensor_depth(self, message: Image) -> None:
-        try:
-            self._depth = convert.seconds(message.header.stamp), convert.depth_from(message)
-        except convert.BadMessage as bad:
-            self._node.get_logger().warning(str(bad), throttle_duration_sec=5.0)
+        self._depth = message  # read when a path comes: the commander's loop has no time for it
 
     def _measured(self, message: PoseStamped) -> None:
         self._tool = convert.pose_from(message.pose).position
