@@ -21,8 +21,6 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="pip install seleni
 sys.path.insert(0, str(Path(__file__).parent))
 from molmoact_msgs.msg import CommandStatus, PolicyStatus, Reasoning, VisualTrace  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from selenium.webdriver.common.actions.action_builder import ActionBuilder  # noqa: E402
-from selenium.webdriver.common.actions.pointer_input import PointerInput  # noqa: E402
 from stack import Stack, stack  # noqa: E402
 
 from molmoact_ros.nodes import convert  # noqa: E402
@@ -90,17 +88,33 @@ class Operator:
         """Draw through ``grid`` points with a mouse, finger or stylus; the page's own points."""
         view = self.browser.find_element("id", "view")
         box = view.rect
-        pointer = PointerInput(kind, "pen")
-        actions = ActionBuilder(self.browser, mouse=pointer, duration=40)
-        for index, (x, y) in enumerate(grid):
-            # Offsets are from the middle of the element.
-            place = round((x / 255 - 0.5) * box["width"]), round((y / 255 - 0.5) * box["height"])
-            actions.pointer_action.move_to(view, *place)
-            if index == 0:
-                actions.pointer_action.pointer_down()
-        actions.pointer_action.pointer_up()
-        actions.perform()
+        way = [(box["x"] + x / 255 * box["width"], box["y"] + y / 255 * box["height"])
+               for x, y in grid]  # fmt: skip
+        for index, (x, y) in enumerate(way):
+            self._point(kind, "down" if index == 0 else "move", x, y)
+        self._point(kind, "up", *way[-1])
         return self.script("return window.molmoact.pen.points")  # type: ignore[return-value]
+
+    def _point(self, kind: str, what: str, x: float, y: float) -> None:
+        """One event of the DevTools protocol; a WebDriver action cannot be a stylus."""
+        send = self.browser.execute_cdp_cmd
+        if kind == "touch":
+            name = {"down": "touchStart", "move": "touchMove", "up": "touchEnd"}[what]
+            points = [] if what == "up" else [{"x": x, "y": y}]
+            send("Input.dispatchTouchEvent", {"type": name, "touchPoints": points})
+            return
+        name = {"down": "mousePressed", "move": "mouseMoved", "up": "mouseReleased"}[what]
+        held = {"button": "left", "buttons": 0 if what == "up" else 1, "clickCount": 1}
+        send(
+            "Input.dispatchMouseEvent",
+            {"type": name, "x": x, "y": y, "pointerType": kind, **held},
+        )
+
+    def decide(self, choice: str) -> None:
+        """Press a button of the plan, as soon as the page shows it."""
+        button = self.browser.find_element("css selector", f"[data-review={choice}]")
+        assert self.until(lambda: button.is_displayed() and button.is_enabled())
+        button.click()
 
     def send(self) -> None:
         self.until(lambda: self.browser.find_element("id", "send").is_enabled(), 5.0)
@@ -138,10 +152,13 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
 
 
 def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
-    """From the tool over the table, away from where the task wants to go."""
+    """From the tool over the table, away from where the task wants to go.
+
+    A path is followed at the height the tool then has: at none between table and home do these
+    points leave the workspace.
+    """
     start = operator.tool_on_grid()
-    where = operator.person.poses[-1][1]
-    places = np.array([[0.42, -0.10, where[2]], [0.42, -0.22, where[2]], [0.55, -0.25, where[2]]])
+    places = np.array([[0.48, 0.00, 0.30], [0.50, 0.08, 0.30], [0.54, 0.10, 0.30]])
     corners = CAMERA.grid_from_pixels(CAMERA.project(places)[0])
     way = np.concatenate([np.linspace(a, b, 8) for a, b in
                           zip([start, *corners[:-1]], corners, strict=True)])  # fmt: skip
@@ -197,11 +214,18 @@ def test_nothing_moves_before_a_plan_is_approved(operator: Operator) -> None:
     assert operator.until(lambda: operator.person.policy.phase == waiting)
     assert operator.until(lambda: operator.browser.find_element("id", "plan").is_displayed())
     assert operator.moved(2.0) < 0.003
-    plan = operator.person.policy.chunk_id
-    since = time.time()
-    operator.browser.find_element("css selector", "[data-review=approve]").click()
-    assert operator.until(lambda: operator.person.policy.chunk_id > plan), operator.text("toast")
-    assert operator.person.moved(since) > 0.02, "the approved chunk was to be run"
+    # A busy machine may make the arm hold between picture and approval; such a plan is not run
+    # and the next one is asked for.
+    for _ in range(5):
+        plan, since = operator.person.policy.chunk_id, time.time()
+        operator.decide("approve")
+        assert operator.until(lambda p=plan: operator.person.policy.chunk_id > p), operator.text(
+            "toast"
+        )
+        if operator.person.moved(since) > 0.02:
+            break
+    told = sorted(operator.person.reasons)[-12:]
+    assert operator.person.moved(since) > 0.02, f"approved chunks were to be run: {told}"
     assert operator.until(lambda: operator.person.policy.phase == waiting)
     assert operator.moved(1.5) < 0.003, "every chunk is asked for"
     ActionChains(operator.browser).send_keys("x").perform()
@@ -218,7 +242,7 @@ def test_drawing_on_a_plan_corrects_it(operator: Operator) -> None:
     assert operator.until(operator.steered), operator.text("toast")
     assert operator.until(lambda: operator.person.policy.phase == waiting)
     assert operator.person.policy.chunk_id == operator.steered()[-1].chunk_id
-    operator.browser.find_element("css selector", "[data-review=reject]").click()
+    operator.decide("reject")
     assert operator.until(lambda: operator.person.policy.phase == PolicyStatus.IDLE)
 
 
