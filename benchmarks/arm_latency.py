@@ -21,9 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import rclpy
 from arm_bench import ArmBench, arm_bench, rows
 from direct_franky import RAMP_S, REST_S, SPEED_M_S
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from molmoact_ros.nodes import convert
 from molmoact_ros.sim.shared import SnapshotError, SnapshotReader, snapshot_name
 
 HERE = Path(__file__).resolve().parent
@@ -39,8 +44,7 @@ class Watcher(threading.Thread):
         super().__init__(daemon=True)
         self._reader = SnapshotReader(snapshot_name(host))
         self._stop_asked = threading.Event()
-        self.times: list[float] = []
-        self.places: list[float] = []
+        self.path: list[tuple[float, float]] = []
 
     def run(self) -> None:
         while not self._stop_asked.wait(SAMPLE_S):
@@ -48,8 +52,7 @@ class Watcher(threading.Thread):
                 seen = self._reader.read()
             except SnapshotError:
                 continue
-            self.times.append(seen.wall_ns * 1e-9)
-            self.places.append(float(seen.tcp.position[1]))
+            self.path.append((seen.wall_ns * 1e-9, float(seen.tcp.position[1])))
 
     def close(self) -> None:
         self._stop_asked.set()
@@ -58,11 +61,33 @@ class Watcher(threading.Thread):
 
     def delay(self, begin: float, sign: float) -> float:
         """Seconds from ``begin`` until the tool moved a millimetre; infinity when it did not."""
-        times, places = np.array(self.times), np.array(self.places)
+        times, places = np.array(self.path).T
         start = places[np.searchsorted(times, begin) - 1]
         late = (times > begin) & (times < begin + RAMP_S + REST_S)
         moved = times[late][sign * (places[late] - start) > MOVED_M]
         return float(moved[0] - begin) if len(moved) else float("inf")
+
+
+class Stamps:
+    """Stamps of every state the driver publishes; a thread and a long queue of its own."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self._node = rclpy.create_node("stamps")
+        deep = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._node.create_subscription(PoseStamped, "current_pose", self._heard, deep)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def _heard(self, message: PoseStamped) -> None:
+        self.times.append(convert.seconds(message.header.stamp))
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
 
 
 def percentiles(values: list[float]) -> dict[str, float]:
@@ -74,7 +99,7 @@ def through_ros(bench: ArmBench, watcher: Watcher, ramps: int) -> dict[str, obje
     person = bench.person
     processes = [psutil.Process(bench.pid(name)) for name in ("commander", "franka")]
     before, began = [_cpu(p) for p in processes], time.monotonic()
-    first = len(person.path)
+    heard = Stamps()
     begins: list[tuple[float, float]] = []
     for number in range(ramps):
         sign = 1.0 if number % 2 == 0 else -1.0
@@ -82,7 +107,8 @@ def through_ros(bench: ArmBench, watcher: Watcher, ramps: int) -> dict[str, obje
         person.think(rows(dy=sign * SPEED_M_S / 15.0, count=ROWS))
         person.listen(RAMP_S + REST_S)
     seconds = time.monotonic() - began
-    stamps = np.array([sample.time for sample in person.path[first:]])
+    heard.close()
+    stamps = np.array(heard.times)
     used = [(_cpu(p) - b) / seconds for p, b in zip(processes, before, strict=True)]
     return {
         "delay_ms": percentiles([watcher.delay(*begin) for begin in begins]),

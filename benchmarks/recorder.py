@@ -24,6 +24,8 @@ from pathlib import Path
 
 import psutil
 
+from molmoact_ros.bags.reader import BagReader
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "bags"), str(ROOT / "benchmarks")]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -84,6 +86,11 @@ def publish(seconds: float) -> None:
         samples = image if type_.endswith("/Image") else small[type_]
         publisher = node.create_publisher(kinds[type_], name, QoSProfile(depth=10))
         streams.append([0.0, 1.0 / float(rate.removeprefix("rate=")), name, publisher, samples, 0])
+    # A camera runs long before a take: what is published before anybody listens is not lost.
+    matched = time.monotonic() + 30.0
+    while any(s[3].get_subscription_count() == 0 for s in streams) and time.monotonic() < matched:
+        time.sleep(0.1)
+    time.sleep(1.0)
     print("ready", flush=True)
     sys.stdin.readline()
     begin = time.monotonic()
@@ -100,7 +107,9 @@ def publish(seconds: float) -> None:
         stream[5] += 1
     took = time.monotonic() - begin
     cpu = time.process_time()
-    print(json.dumps({"took": took, "cpu": cpu, "counts": {s[2]: s[5] for s in streams}}))
+    rates = {s[2]: 1.0 / s[1] for s in streams}
+    counts = {s[2]: s[5] for s in streams}
+    print(json.dumps({"took": took, "cpu": cpu, "counts": counts, "rates": rates}))
     sys.stdin.readline()
     node.destroy_node()
     rclpy.try_shutdown()
@@ -112,7 +121,6 @@ def bare_writer(bag: Path, limit: int) -> dict[str, float]:
 
     from molmoact_ros.bags.definitions import load_definition
     from molmoact_ros.bags.pictures import Codec
-    from molmoact_ros.bags.reader import BagReader
     from molmoact_ros.bags.take import Take
 
     reader = BagReader(bag)
@@ -157,13 +165,20 @@ def bare_writer(bag: Path, limit: int) -> dict[str, float]:
     }
 
 
+def lost_at(bag: BagReader, topic: str, rate: float) -> list[float]:
+    """Seconds into the bag at which messages are missing, the first twenty."""
+    stamps = [message.publish_ns * 1e-9 for message in bag.messages([topic])]
+    begin = bag.start_ns * 1e-9
+    return [
+        round(a - begin, 2) for a, b in zip(stamps, stamps[1:], strict=False) if b - a > 1.6 / rate
+    ][:20]
+
+
 def load(seconds: float, folder: Path) -> dict[str, object]:
     """Record for ``seconds``; counts of both sides, CPU of the recorder's process."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.node import Node
-
-    from molmoact_ros.bags.reader import BagReader
 
     argv = [sys.executable, "-m", "molmoact_ros.nodes.recorder_node", "--ros-args"]
     argv += ["-p", f"folder:={json.dumps(str(folder))}", "-p", f"topics:={json.dumps(TOPICS)}"]
@@ -221,7 +236,10 @@ def load(seconds: float, folder: Path) -> dict[str, object]:
         found = [n for n in (name, f"{name}/compressed", f"{name}/compressedDepth")
                  if n in bag.counts]  # fmt: skip
         kept = bag.counts[found[0]] if found else 0
-        rows.append({"topic": name, "published": count, "recorded": kept, "lost": count - kept})
+        row = {"topic": name, "published": count, "recorded": kept, "lost": count - kept}
+        if count != kept and found:
+            row["lost_at_s"] = lost_at(bag, found[0], float(sent["rates"][name]))
+        rows.append(row)
     cpu = (after.user + after.system) - (before.user + before.system)
     return {
         "seconds": sent["took"],

@@ -37,6 +37,7 @@ def _use_interfaces() -> None:
     _prepend("LD_LIBRARY_PATH", [str(prefix / "lib") for prefix in prefixes])
     _prepend("AMENT_PREFIX_PATH", [*map(str, prefixes), sys.prefix])
     os.environ.setdefault("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
+    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(ROOT / "config" / "fastdds.xml"))
 
 
 def _preload_interfaces() -> None:

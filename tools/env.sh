@@ -13,6 +13,8 @@ export PYTHONPATH="$MOLMOACT_ROOT/src/molmoact_ros:$_messages/lib/${_python_name
 export LD_LIBRARY_PATH="$_messages/lib:$_tf2/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export AMENT_PREFIX_PATH="$_messages:$_tf2:$VIRTUAL_ENV"
 export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
+# Shared memory that holds pictures, see the file.
+export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$MOLMOACT_ROOT/config/fastdds.xml}"
 # Nothing leaves this machine unless somebody asks for it.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 export MUJOCO_GL="${MUJOCO_GL:-egl}"

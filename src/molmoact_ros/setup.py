@@ -45,7 +45,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
         shared("launch", "*.launch.py"),
-        shared("config", "*.yaml", "*.rviz"),
+        shared("config", "*.yaml", "*.rviz", "*.json", "*.xml"),
     ],
     install_requires=["setuptools"],
     zip_safe=False,

@@ -55,7 +55,11 @@ class Fake:
         contents: dict[str, dict[str, Any]] = {
             "launch": classes("LaunchDescription"),
             "launch.actions": classes(
-                "DeclareLaunchArgument", "ExecuteProcess", "LogInfo", "OpaqueFunction"
+                "DeclareLaunchArgument",
+                "ExecuteProcess",
+                "LogInfo",
+                "OpaqueFunction",
+                "SetEnvironmentVariable",
             ),
             "launch.substitutions": {
                 **classes("Command"),
@@ -108,7 +112,10 @@ def _launch(name: str, **given: str) -> SimpleNamespace:
     ]
     nodes = {a.options["name"]: a.options for a in actions if "name" in a.options}
     logs = [a.options["msg"] for a in actions if type(a).__name__ == "LogInfo"]
-    return SimpleNamespace(declared=declared, actions=actions, nodes=nodes, logs=logs)
+    variables = [e.args for e in entities if type(e).__name__ == "SetEnvironmentVariable"]
+    return SimpleNamespace(
+        declared=declared, actions=actions, nodes=nodes, logs=logs, variables=variables
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -194,6 +201,16 @@ def test_arguments_are_declared_with_choices_and_words(fake: Fake) -> None:
     assert declared["mode"]["choices"] == ["shadow", "review", "auto"]
     assert declared["cameras"]["default_value"] == "true"
     assert all(options["description"] for options in declared.values())
+
+
+def test_pictures_fit_into_shared_memory(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fast DDS's own 512 kB hold no picture of 640x480; somebody's own settings stay."""
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    [(name, file)] = _launch("demo.launch.py").variables
+    assert name == "FASTRTPS_DEFAULT_PROFILES_FILE"
+    assert Path(file).samefile(ROOT / "config/fastdds.xml")
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/etc/mine.xml")
+    assert _launch("demo.launch.py").variables == []
 
 
 def test_with_the_real_launch_package() -> None:

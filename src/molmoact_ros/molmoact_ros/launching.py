@@ -4,12 +4,19 @@ PyPI wheels lack; `./run demo` starts the same profile without them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, LogInfo, OpaqueFunction
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
 from launch.substitutions import Command, LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -19,6 +26,7 @@ from molmoact_ros.profile import NodeSpec, load_profile, profile_path, read_argu
 
 XACRO = "xacro:"
 RESPAWN_DELAY_S = 2.0
+DDS_VARIABLE, DDS_FILE = "FASTRTPS_DEFAULT_PROFILES_FILE", "fastdds.xml"
 
 
 class _Missing(LookupError):
@@ -43,7 +51,11 @@ def describe(profile: str) -> LaunchDescription:
         )
         for item in arguments
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    # Read by Fast DDS alone; somebody's own settings stay.
+    tuned = []
+    if DDS_VARIABLE not in os.environ:
+        tuned = [SetEnvironmentVariable(DDS_VARIABLE, str(path.parent / DDS_FILE))]
+    return LaunchDescription([*declared, *tuned, OpaqueFunction(function=start)])
 
 
 def _action(node: NodeSpec, path: Path) -> Any:
