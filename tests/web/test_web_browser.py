@@ -14,6 +14,7 @@ from web_helpers import Recorder
 
 from molmoact_ros.web.page import PageState
 from molmoact_ros.web.server import SteeringServer
+from molmoact_ros.web.status import ThoughtView
 
 
 def test_the_page_opens_without_a_complaint_and_says_what_is_missing(
@@ -105,6 +106,29 @@ def test_a_lost_connection_is_said_and_stop_still_tries(
     assert page.find_element("id", "stop").is_enabled()
     press(page, "stop")
     wait(lambda: "emergency stop" in text(page, "toast"))
+
+
+def test_a_new_thought_is_added_and_the_old_ones_stay(page: Any, state: PageState) -> None:
+    """A list that is built anew with every thought fades in and out and cannot be read."""
+    fill(state)
+    wait(lambda: page.find_elements("css selector", "#thoughts li"))
+    page.execute_script("document.querySelector('#thoughts li').dataset.kept = 'yes'")
+    added = (
+        "return window.added ??= new MutationObserver(list => window.moved = (window.moved ?? 0)"
+    )
+    page.execute_script(added + " + list.reduce((sum, one) => sum + one.addedNodes.length, 0));")
+    page.execute_script(
+        "window.added.observe(document.getElementById('thoughts'), {childList: true})"
+    )
+    timings = {"prepare": 0.01, "encode": 0.1, "generate": 0.5, "depth": 0.2, "parse": 0.01}
+    state.add_thought(ThoughtView(8, state.clock(), SUGGESTION, timings=timings))
+    wait(lambda: len(page.find_elements("css selector", "#thoughts li")) == 2)
+    numbers = page.find_elements("css selector", "#thoughts .number")
+    assert [number.text for number in numbers] == ["#8", "#7"]
+    assert page.execute_script("return window.moved") == 1
+    assert page.find_elements("css selector", "#thoughts li[data-kept=yes]")
+    legend = [span.text for span in page.find_elements("css selector", "#legend span")]
+    assert legend == ["encode", "generate", "depth", "other"], "the longest by name, in order"
 
 
 SCREENS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ class Recorder:
     def __init__(self) -> None:
         self.calls: list[tuple[str, ...]] = []
         self.drawn: list[Drawn] = []
+        self.jogs: list[tuple[tuple[float, ...], tuple[bool, ...]]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
@@ -69,6 +70,9 @@ class Recorder:
 
     def hand(self, choice: str) -> str:
         return self._note("hand", choice)
+
+    def jog(self, axes: Sequence[float], buttons: Sequence[bool]) -> None:
+        self.jogs.append((tuple(axes), tuple(buttons)))
 
 
 def base(server: SteeringServer) -> str:

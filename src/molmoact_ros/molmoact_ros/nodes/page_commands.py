@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from molmoact_msgs.msg import ArmStatus, VisualTrace
@@ -17,11 +18,12 @@ from molmoact_msgs.srv import (
 )
 from rclpy.client import Client
 from rclpy.node import Node
+from sensor_msgs.msg import Joy
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
-from molmoact_ros.nodes.runtime import LATCHED_QOS
+from molmoact_ros.nodes.runtime import LATCHED_QOS, SENSOR_QOS
 from molmoact_ros.web.page import Drawn, PageError
 
 MODES = {
@@ -63,6 +65,7 @@ class RosCommands:
         self._steer = client(SteerTrace, "policy/steer_trace")
         self._clear = client(Trigger, "policy/clear_steering")
         self._review = client(ReviewPlan, "policy/review_plan")
+        self._joy = node.create_publisher(Joy, "teleop/page", SENSOR_QOS)
         self._record = client(StartEpisode, "recorder/start")
         self._label = client(LabelEpisode, "recorder/label_episode")
         self._task = client(SelectTask, "recorder/select_task")
@@ -151,6 +154,11 @@ class RosCommands:
 
     def hand(self, choice: str) -> str:
         return self._accepted(self._select, SelectSource.Request(source=SOURCES[choice]))
+
+    def jog(self, axes: Sequence[float], buttons: Sequence[bool]) -> None:
+        """To the teleop node, which has the dead-man switch and the speed limits."""
+        message = Joy(axes=[float(a) for a in axes], buttons=[int(b) for b in buttons])
+        self._joy.publish(message)
 
     def _accepted(self, client: Client, request: Any, timeout: float | None = None) -> str:
         answer = self._call(client, request, timeout)

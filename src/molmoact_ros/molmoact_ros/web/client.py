@@ -28,24 +28,33 @@ IN_FLIGHT = 2
 STATUS_PERIOD_S = 0.1  # the commander reports at 50 Hz; nobody reads that fast
 REQUEST_RATE, REQUEST_BURST = 20.0, 40.0
 ERROR_REPLIES_RATE = 10.0
+JOG_RATE = 40.0
 
 # Raises PageError with words for the operator.
 Run = Callable[[Request, "Drawn | None"], Awaitable[str]]
+Jog = Callable[[Request], None]
 
 
 class Client:
-    """Serves one WebSocket until it closes. ``run`` carries out a command and returns its answer.
+    """Serves one WebSocket until it closes. ``run`` carries out a command and returns its answer,
+    ``jog`` passes on a hand's motion at once.
 
     seat: who may command. name: where this page is, in words for the other pages. Raises nothing
     of its own: bad messages get an error reply and the connection lives.
     """
 
     def __init__(
-        self, socket: web.WebSocketResponse, state: PageState, run: Run, seat: Seat, name: str
+        self,
+        socket: web.WebSocketResponse,
+        state: PageState,
+        run: Run,
+        jog: Jog,
+        seat: Seat,
+        name: str,
     ) -> None:
         self._socket = socket
         self._state = state
-        self._run = run
+        self._run, self._jog = run, jog
         self._seat, self._name = seat, name
         self._easel = Easel(state)
         self._wanted: Request | None = None
@@ -54,6 +63,7 @@ class Client:
         self._in_flight: dict[Stream, deque[int]] = defaultdict(deque)
         self._sent: dict[Stream, int] = {}
         self._requests = TokenBucket(REQUEST_RATE, REQUEST_BURST)
+        self._jogs = TokenBucket(JOG_RATE, REQUEST_BURST)
         self._errors = TokenBucket(ERROR_REPLIES_RATE, REQUEST_BURST)
         self._running: set[asyncio.Task[None]] = set()
 
@@ -164,10 +174,19 @@ class Client:
         except MalformedError as error:
             self._reply_error(0, str(error))
             return
-        if request.kind == "stop" or self._requests.take():
+        if request.kind == "jog":
+            self._move(request)
+        elif request.kind == "stop" or self._requests.take():
             self._spawn(self._carry_out(request))
         else:
             self._reply_error(request.id, "too many messages; wait a second and try again")
+
+    def _move(self, request: Request) -> None:
+        # Above the rate the newest is dropped; a hand that falls silent is a released switch.
+        if refused := self._seat.may(self, request.kind):
+            self._reply_error(request.id, refused)
+        elif self._jogs.take():
+            self._jog(request)
 
     async def _carry_out(self, request: Request) -> None:
         if request.kind == "ping":

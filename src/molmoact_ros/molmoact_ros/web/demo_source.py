@@ -10,7 +10,7 @@ import argparse
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -103,6 +103,9 @@ class Demo:
     def new_scene(self) -> str:
         self.calls.append("new_scene")
         return self.home()
+
+    def jog(self, axes: Sequence[float], buttons: Sequence[bool]) -> None:
+        self.calls.append(f"jog {[round(float(a), 2) for a in axes]} {list(buttons)}")
 
     def steer(self, drawn: Drawn) -> str:
         self.calls.append(f"steer {len(drawn.points)} points")

@@ -32,6 +32,10 @@ class Lanes:
             return await self._outcome(self._submit_stop(), "stop")
         return await self._outcome(self._pool.submit(self._call, request, drawn), request.kind)
 
+    def jog(self, request: Request) -> None:
+        """A hand's motion: published at once, never queued behind a command."""
+        self._commands.jog(request.axes, request.buttons)
+
     def close(self) -> None:
         """Let running commands end; drop those that have not begun."""
         self._stop_pool.shutdown(wait=False, cancel_futures=False)

@@ -55,6 +55,13 @@ class PageCommands(Protocol):
     def review(self, plan: int, choice: str) -> str: ...
     def record(self, choice: str, task: str) -> str: ...
     def hand(self, choice: str) -> str: ...
+    def jog(self, axes: Sequence[float], buttons: Sequence[bool]) -> None:
+        """A hand on the page, 20 times a second while it is there: axes [6] in -1..1 (forward,
+        left, up, roll, pitch, yaw), buttons [4] (dead-man switch, open, close, give back).
+
+        Called on the server's event loop: it must not wait for anything.
+        """
+        ...
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,8 @@ RECORDING = (
     "start", "stop", "success", "failure", "discard", "redo", "next_task", "scene_changed",
 )  # fmt: skip
 HANDS = ("policy", "teleop", "hold")
+AXES, BUTTONS = 6, 4
+"""Of a hand: forward, left, up, roll, pitch, yaw; dead-man switch, open, close, give back."""
 
 Points = tuple[tuple[float, float], ...]
 Body = Mapping[str, object]
@@ -36,7 +38,8 @@ class Request:
 
     points: 2 to 5 of a drawn path, (x, y) on the 0..255 grid of the picture ``frame``.
     until_cleared: its lifetime, else the next chunk. plan: the thought that ``choice`` (one of
-    REVIEWS) answers. choice: one of RECORDING for record, of HANDS for hand.
+    REVIEWS) answers. choice: one of RECORDING for record, of HANDS for hand. axes [6] in -1..1
+    and buttons [4] of jog.
     """
 
     kind: str
@@ -50,6 +53,8 @@ class Request:
     plan: int = 0
     choice: str = ""
     want: bool = True
+    axes: tuple[float, ...] = ()
+    buttons: tuple[bool, ...] = ()
 
 
 def parse_request(text: str) -> Request:
@@ -142,6 +147,17 @@ def _hand(body: Body, request: Request) -> Request:
     return replace(request, choice=_choice(body, HANDS))
 
 
+def _jog(body: Body, request: Request) -> Request:
+    axes, buttons = body.get("axes"), body.get("buttons")
+    if not (isinstance(axes, list) and len(axes) == AXES and all(map(_is_number, axes))):
+        raise MalformedError(f"axes must be a list of {AXES} numbers")
+    if not (isinstance(buttons, list) and len(buttons) == BUTTONS):
+        raise MalformedError(f"buttons must be a list of {BUTTONS} times true or false")
+    if not all(isinstance(b, bool) for b in buttons) or max(abs(float(a)) for a in axes) > 1.0:
+        raise MalformedError("axes must lie in -1..1 and buttons must be true or false")
+    return replace(request, axes=tuple(float(a) for a in axes), buttons=tuple(buttons))
+
+
 def _drive(body: Body, request: Request) -> Request:
     want = body.get("want", True)
     if not isinstance(want, bool):
@@ -187,5 +203,6 @@ COMMANDS: Mapping[str, Callable[[Body, Request], Request]] = {
     "review": _review,
     "record": _record,
     "hand": _hand,
+    "jog": _jog,
     "drive": _drive,
 }

@@ -225,7 +225,7 @@ class SteeringServer:
         socket.headers.update(security.HEADERS)
         await socket.prepare(request)
         name = "this computer" if security.is_loopback(request.remote) else str(request.remote)
-        client = Client(socket, self._state, self._lanes.run, self._seat, name)
+        client = Client(socket, self._state, self._lanes.run, self._lanes.jog, self._seat, name)
         self._clients.add(client)
         self._seat.enter(client, name)
         self._wake()

@@ -1,6 +1,7 @@
 // The page: puts what the robot tells into words and pictures, and asks it for commands.
 import { Link } from "./link.js";
 import { recent, remember } from "./history.js";
+import { wireJog } from "./jog.js";
 import { Pen } from "./pen.js";
 import { showRecorder, wireRecorder } from "./record.js";
 import { Stage, showSmall } from "./stage.js";
@@ -10,7 +11,7 @@ import { drawChunk, drawThoughts } from "./thoughts.js";
 const EXTERNAL = 1, WRIST = 2, DEPTH = 3, PREVIEW = 4;
 const OLD_S = 1.0; // the policy refuses older pictures, so the page must not look live
 const HISTORY = 24;
-const DRIVERS = "#start, #reset, #home, #new-scene, #unsteer, #plan button, #rec button, #hand button";
+const DRIVERS = "#start, #reset, #home, #new-scene, #unsteer, #plan button, #rec button, #hand button, #jog button";
 
 const get = (id) => document.getElementById(id);
 const link = new Link();
@@ -110,6 +111,7 @@ function showWords({ level, title, next }) {
 function showHand(session, command) {
   const by = command?.source ?? "hold";
   get("hand").hidden = !session.has_teleop && by !== "teleop";
+  get("jog").hidden = get("jog-words").hidden = !session.has_teleop;
   setText("hand-words", { policy: "the policy", teleop: "a person's hand", hold: "nobody" }[by]);
   for (const button of document.querySelectorAll("[data-hand]")) {
     button.setAttribute("aria-pressed", String(button.dataset.hand === by));
@@ -199,6 +201,7 @@ get("form").addEventListener("submit", async (event) => {
   get("instruction").focus();
 });
 get("seat-button").addEventListener("click", () => command("drive", { want: !driving }));
+wireJog(link);
 wireRecorder((choice) => command("record", { choice }));
 for (const button of document.querySelectorAll("[data-hand]")) {
   button.addEventListener("click", () => command("hand", { choice: button.dataset.hand }));

@@ -89,13 +89,15 @@ export function drawThoughts(thoughts) {
     `last ${total(thoughts[0]).toFixed(2)} s, ${thoughts[0].actions.length} actions`;
   const list = document.getElementById("thoughts");
   const known = new Map([...list.children].map((item) => [item.dataset.number, item]));
-  list.replaceChildren(...thoughts.map((thought) => {
-    const item = known.get(String(thought.number)) ?? thoughtItem(thought);
-    const track = item.querySelector(".track");
+  const items = thoughts.map((thought) => known.get(String(thought.number)) ?? thoughtItem(thought));
+  // Only what changed: an item that is put in again plays its arrival again, and the list flickers.
+  for (const item of known.values()) if (!items.includes(item)) item.remove();
+  list.prepend(...items.filter((item) => !item.isConnected));
+  thoughts.forEach((thought, i) => {
+    const track = items[i].querySelector(".track");
     track.style.width = `${(100 * total(thought)) / longest}%`;
     for (const piece of track.children) piece.className = of(piece.dataset.stage);
-    return item;
-  }));
+  });
 }
 
 function thoughtItem(thought) {
