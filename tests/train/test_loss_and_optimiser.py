@@ -19,12 +19,12 @@ from molmoact_ros.model.nano_tokenizer import build_nano_tokenizer
 from molmoact_ros.model.presets import released_d
 from molmoact_ros.train.adapters import add_adapters, save_adapter, target_names
 from molmoact_ros.train.batches import Batch, collate
-from molmoact_ros.train.loop import bin_tokens
-from molmoact_ros.train.loss import BinTargets, Learner, recompute_blocks
+from molmoact_ros.train.loss import Learner, recompute_blocks
 from molmoact_ros.train.optimiser import group_of, make_optimiser, rate_share
 from molmoact_ros.train.recipe import PRESETS
 from molmoact_ros.train.samples import asked, tokenised
 from molmoact_ros.train.sizes import untrained
+from molmoact_ros.train.targets import BinTargets, bin_tokens
 
 sys.path.insert(0, str(Path(__file__).parent))
 from train_helpers import make_data, small_recipe, tiny_config

@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ab": ("molmoact_ros.ab_command", "two checkpoints think about the same recorded episodes"),
     "serve": ("molmoact_ros.serving.command", "a checkpoint thinks for a robot elsewhere"),
     "demonstrate": ("molmoact_ros.data.demonstrate", "record the simulated expert into bags"),
+    "scatter": (
+        "molmoact_ros.data.scatter_command",
+        "the simulated expert's thoughts in random states",
+    ),
     "label": ("molmoact_ros.data.label_command", "bags become training data"),
     "convert": ("molmoact_ros.data.convert_command", "LeRobot and official data sets, in and out"),
     "check": ("molmoact_ros.data.check_command", "is a data set worth training on?"),

@@ -56,11 +56,17 @@ def split_of(episodes: Mapping[str, str], share: float = HELD_OUT_SHARE) -> dict
     return split
 
 
-def finish(folder: Path, card: DataCard, problems: Mapping[str, str] = {}) -> ActionStatistics:
+def finish(
+    folder: Path,
+    card: DataCard,
+    problems: Mapping[str, str] = {},
+    statistics: ActionStatistics | None = None,
+) -> ActionStatistics:
     """Statistics over the kept train ticks, bins, numbers and the list of episodes.
 
     Repeating it after more episodes were added is safe. ``problems``: source to reason, for the
-    quarantine list. Raises BadData when there is no episode.
+    quarantine list. ``statistics``: use these, so that data that still grows keeps its bins.
+    Raises BadData when there is no episode.
     """
     paths = sorted((folder / LABELS).glob("*.parquet"))
     episodes = sorted(
@@ -72,11 +78,12 @@ def finish(folder: Path, card: DataCard, problems: Mapping[str, str] = {}) -> Ac
         raise BadData(f"{folder}: no episode could be labelled. {why or 'Give a folder of bags'}")
     split = split_of({rows.info["episode_id"]: rows.info["instruction"] for _, rows in episodes})
     train = [rows for _, rows in episodes if split[rows.info["episode_id"]] == "train"]
-    statistics = compute_statistics(
-        np.concatenate([rows.actions for rows in train]),
-        np.concatenate([np.full(len(rows), i) for i, rows in enumerate(train)]),
-        card.travelling,
-    )
+    if statistics is None:
+        statistics = compute_statistics(
+            np.concatenate([rows.actions for rows in train]),
+            np.concatenate([np.full(len(rows), i) for i, rows in enumerate(train)]),
+            card.travelling,
+        )
     tasks: dict[str, int] = {}
     listed: list[dict[str, Any]] = []
     first = 0
@@ -114,6 +121,7 @@ class Tick:
     trace: NDArray[np.uint8] | None
     bins: NDArray[np.uint8]
     actions: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
 
 
 class DataSet:
@@ -152,17 +160,37 @@ class DataSet:
         episode, frame = self.place(number)
         return self.at(episode, frame)
 
-    def at(self, episode: int, frame: int) -> Tick:
+    @cached_property
+    def frames(self) -> list[NDArray[np.int64]]:
+        """Numbers of usable ticks that show the same pictures: one each, or several of scattered
+        states, where one frame is asked several goals.
+        """
+        if not len(self):
+            return []
+        offsets = [next(iter(rows.offsets.values()))[:, 0] for rows in self.episodes]
+        shown = np.array([(e, offsets[e][f]) for e, f in self._index])
+        ends = np.flatnonzero((shown[1:] != shown[:-1]).any(axis=1)) + 1
+        return np.split(np.arange(len(self)), ends)
+
+    def again(self, number: int, pictures: tuple[NDArray[np.uint8], ...]) -> Tick:
+        """Usable tick ``number`` without opening its pictures, which are ``pictures``."""
+        return self.at(*self.place(number), pictures)
+
+    def at(
+        self, episode: int, frame: int, pictures: tuple[NDArray[np.uint8], ...] | None = None
+    ) -> Tick:
         """As ``tick``, by place."""
         rows = self.episodes[episode]
         chunk = self.chunk_actions(rows, frame)
         return Tick(
-            pictures=tuple(self.picture(episode, frame, name) for name in self.card.cameras),
-            instruction=rows.info["instruction"],
+            pictures=pictures
+            or tuple(self.picture(episode, frame, name) for name in self.card.cameras),
+            instruction=rows.instructions[frame] if rows.instructions else rows.info["instruction"],
             depth=rows.depth[frame] if rows.depth.shape[1] else None,
             trace=rows.traces[frame],
             bins=self._chunk_bins(rows, frame),
             actions=chunk,
+            landmarks=None if rows.landmarks is None else rows.landmarks[frame],
         )
 
     def picture(self, episode: int, frame: int, camera: str) -> NDArray[np.uint8]:
@@ -174,6 +202,8 @@ class DataSet:
 
     def chunk_actions(self, rows: EpisodeRows, frame: int) -> NDArray[np.float32]:
         """Raw actions [chunk, D] from ``frame`` on, padded behind the end as the card says."""
+        if rows.chunks is not None:
+            return rows.chunks[frame]
         wanted = frame + np.arange(self.card.chunk)
         chunk = rows.actions[np.minimum(wanted, len(rows) - 1)].copy()
         if self.card.end_padding == "zero":
@@ -181,6 +211,8 @@ class DataSet:
         return chunk
 
     def _chunk_bins(self, rows: EpisodeRows, frame: int) -> NDArray[np.uint8]:
+        if rows.chunks is not None:
+            return encode(self.statistics.normalise(rows.chunks[frame]))
         assert rows.bins is not None
         wanted = frame + np.arange(self.card.chunk)
         chunk = rows.bins[np.minimum(wanted, len(rows) - 1)].copy()

@@ -35,6 +35,10 @@ class EpisodeRows:
     actions float32 [T, D] and states float32 [T, S] are raw. depth uint8 [T, 100], or [T, 0]
     without. traces: uint8 [1..5, 2] a tick or None. use [T]: a chunk may start here.
     info: text about the episode (instruction, source, split, ...).
+
+    Ticks that are no recording (``scatter``) bring more: instructions, one a tick instead of the
+    episode's; chunks float32 [T, N, D], the actions that follow; landmarks float32 [T, K], where
+    things are in the pictures (``data.landmarks``).
     """
 
     timestamps: NDArray[np.float64]
@@ -46,6 +50,9 @@ class EpisodeRows:
     use: NDArray[np.bool_]
     info: Mapping[str, str]
     bins: NDArray[np.uint8] | None = None
+    instructions: Sequence[str] = ()
+    chunks: NDArray[np.float32] | None = None
+    landmarks: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -64,7 +71,7 @@ def write_rows(
         "index": np.arange(first, first + count, dtype=np.int64),
         "task_index": np.full(count, task, np.int64),
         "timestamp": rows.timestamps.astype(np.float64),
-        "language_instruction": [rows.info["instruction"]] * count,
+        "language_instruction": list(rows.instructions) or [rows.info["instruction"]] * count,
         "observation.state": _lists(rows.states, pa.float32()),
         "action": _lists(rows.actions, pa.float32()),
         "molmo.depth": _lists(rows.depth, pa.uint8()),
@@ -81,6 +88,10 @@ def write_rows(
         )
     if rows.bins is not None:
         columns["molmo.bins"] = _lists(rows.bins, pa.uint8())
+    if rows.chunks is not None:
+        columns["molmo.chunk"] = _lists(rows.chunks.reshape(count, -1), pa.float32())
+    if rows.landmarks is not None:
+        columns["molmo.landmarks"] = _lists(rows.landmarks, pa.float32())
     table_ = pa.table(columns)
     info = {f"molmo.{key}": str(value) for key, value in rows.info.items()}
     scratch = path.with_suffix(".part")
@@ -95,6 +106,8 @@ def read_rows(path: Path) -> EpisodeRows:
         info = read_info(path)
         lists = {name: table[name].combine_chunks() for name in table.column_names}
         bins = _matrix(lists["molmo.bins"], np.uint8) if "molmo.bins" in lists else None
+        actions = _matrix(lists["action"], np.float32)
+        chunks = _optional(lists, "molmo.chunk")
         prefix = "observation.images."
         return EpisodeRows(
             timestamps=table["timestamp"].to_numpy(),
@@ -105,13 +118,16 @@ def read_rows(path: Path) -> EpisodeRows:
                 for name in table.column_names
                 if name.startswith(prefix)
             },
-            actions=_matrix(lists["action"], np.float32),
+            actions=actions,
             states=_matrix(lists["observation.state"], np.float32),
             depth=_matrix(lists["molmo.depth"], np.uint8),
             traces=_traces(lists["molmo.trace"], table["molmo.trace_valid"].to_numpy()),
             use=table["molmo.use"].to_numpy().astype(bool),
             info=info,
             bins=bins,
+            instructions=() if chunks is None else table["language_instruction"].to_pylist(),
+            chunks=None if chunks is None else chunks.reshape(len(chunks), -1, actions.shape[1]),
+            landmarks=_optional(lists, "molmo.landmarks"),
         )
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise BadData(f"{path}: not a labelled episode ({error}); run molmoact label again") from (
@@ -185,6 +201,10 @@ def _matrix(column: pa.Array, kind: type) -> NDArray[Any]:
         if len(column) and len(flat)
         else np.zeros((len(column), 0), kind)
     )
+
+
+def _optional(lists: Mapping[str, pa.Array], name: str) -> NDArray[np.float32] | None:
+    return _matrix(lists[name], np.float32) if name in lists else None
 
 
 def _traces(column: pa.Array, valid: NDArray[Any]) -> list[NDArray[np.uint8] | None]:

@@ -34,6 +34,7 @@ from molmoact_ros.reasoning.statistics import read_statistics
 from molmoact_ros.train.adapters import add_adapters, save_adapter
 from molmoact_ros.train.checkpoints import load_state
 from molmoact_ros.train.loss import Learner
+from molmoact_ros.train.optimiser import train_parts
 from molmoact_ros.train.processes import World
 from molmoact_ros.train.recipe import Recipe
 from molmoact_ros.train.samples import asked
@@ -66,7 +67,7 @@ def export_run(
     if lora:
         add_adapters(network, recipe.rank, recipe.alpha, recipe.seed)
     else:
-        network.requires_grad_(True)
+        train_parts(network, recipe)
     load_state(checkpoint, Learner(network), None, recipe, world)
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)

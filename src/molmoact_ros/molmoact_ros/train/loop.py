@@ -25,16 +25,22 @@ from molmoact_ros.model.checkpoint import load_checkpoint
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
-from molmoact_ros.reasoning.symbols import SYMBOLS
 from molmoact_ros.train.adapters import add_adapters
 from molmoact_ros.train.batches import Batch
 from molmoact_ros.train.checkpoints import load_state, newest, save_state
 from molmoact_ros.train.heldout import Decoder, decoded_metrics, spread_ticks, teacher_forced
-from molmoact_ros.train.loss import BinTargets, Learner, recompute_blocks
-from molmoact_ros.train.optimiser import clip_groups, make_optimiser, rate_share, set_rates
+from molmoact_ros.train.loss import Learner, recompute_blocks
+from molmoact_ros.train.optimiser import (
+    clip_groups,
+    make_optimiser,
+    rate_share,
+    set_rates,
+    train_parts,
+)
+from molmoact_ros.train.packed_attention import quick_vision
 from molmoact_ros.train.processes import World, spread, sum_gradients
-from molmoact_ros.train.recipe import BadRecipe
 from molmoact_ros.train.stream import Source, Visits, batches
+from molmoact_ros.train.targets import BinTargets, bin_tokens, number_tokens
 from molmoact_ros.train.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -66,14 +72,17 @@ class Trainer:
         self.recipe = recipe = source.recipe
         self._watch, self._stop = watch, False
         self._cuda = world.device.type == "cuda"
+        self._fused = recipe.mode == "replicate" or self._cuda
         self.network = self._network()
-        self.learner = Learner(self.network, recipe.z_loss, recipe.prompt_dropout, self._bins()).to(
-            world.device
-        )
+        self.learner = Learner(
+            self.network, recipe.z_loss, recipe.prompt_dropout, self._bins(), recipe.sight
+        ).to(world.device)
+        if recipe.method == "full" and world.device.type == "cpu":
+            quick_vision(self.network)
         if recipe.recompute:
             recompute_blocks(self.network)
         self._by_hand = spread(self.learner, world, recipe.mode)
-        self.optimiser = make_optimiser(self.learner, recipe, fused=self._cuda)
+        self.optimiser = make_optimiser(self.learner, recipe, fused=self._fused)
         self.first_step = 0
         found = newest(out)
         if found is not None:
@@ -127,7 +136,7 @@ class Trainer:
         loss = 0.0
         for batch in micros:
             with self._precision():
-                trained, entropy = self.learner(batch.to(world.device))
+                trained, entropy = self.learner(batch.to(world.device), step < recipe.sight_steps)
             (trained / count).backward()
             loss += float(entropy)
         sum_gradients(self._by_hand, world)
@@ -142,6 +151,7 @@ class Trainer:
         return {
             "loss": loss, "tokens": count, "rate": share,
             **{f"norm_{name}": norm for name, norm in norms.items()},
+            **self.learner.sight_losses,
         }  # fmt: skip
 
     def _look(self, step: int, tracker: Tracker) -> None:
@@ -183,13 +193,18 @@ class Trainer:
         if recipe.method == "lora":
             add_adapters(network, recipe.rank, recipe.alpha, recipe.seed)
         else:
-            network.requires_grad_(True)
+            train_parts(network, recipe)
         return network
 
     def _bins(self) -> BinTargets | None:
         if self.recipe.bin_sigma <= 0.0:
             return None
-        return BinTargets.make(bin_tokens(self._reading[0]), self.recipe.bin_sigma)
+        tokenizer = self._reading[0]
+        bins = BinTargets.make(bin_tokens(tokenizer), self.recipe.bin_sigma)
+        if self.recipe.trace_sigma <= 0.0:
+            return bins
+        numbers = number_tokens(tokenizer)
+        return bins.and_also(BinTargets.make(numbers, self.recipe.trace_sigma))
 
     def _precision(self) -> contextlib.AbstractContextManager[object]:
         if self.recipe.precision != "bf16":
@@ -217,11 +232,3 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-def bin_tokens(tokenizer: MolmoActTokenizer) -> list[int]:
-    """Token of every bin. Raises BadRecipe for a vocabulary that spells bins in several tokens."""
-    found = [tokenizer.encode(f"[{symbol}") for symbol in SYMBOLS]
-    if any(len(ids) != 2 for ids in found):
-        raise BadRecipe("bin_sigma needs a vocabulary with one token a bin; set it to 0")
-    return [ids[1] for ids in found]

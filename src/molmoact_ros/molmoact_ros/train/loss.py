@@ -5,8 +5,7 @@ table for a vocabulary of 152,000 would be three times as large.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,25 +14,9 @@ from torch.nn import functional
 
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.train.batches import Batch
-
-
-@dataclass(frozen=True, eq=False)
-class BinTargets:
-    """Token ids [256] of the action bins in order, and targets softened over neighbours.
-
-    A wrong bin next to the right one is a millimetre, far away it is a collision; the ordinary
-    loss calls both equally wrong.
-    """
-
-    ids: torch.Tensor
-    weights: torch.Tensor
-
-    @staticmethod
-    def make(ids: Sequence[int], sigma: float) -> BinTargets:
-        """weights [256, 256]: a row for every bin, normal with ``sigma`` bins, adding up to 1."""
-        place = torch.arange(len(ids), dtype=torch.float32)
-        weights = torch.exp(-0.5 * ((place[:, None] - place[None]) / sigma) ** 2)
-        return BinTargets(torch.tensor(list(ids)), weights / weights.sum(1, keepdim=True))
+from molmoact_ros.train.packed_attention import Slots, fits, packed_hidden
+from molmoact_ros.train.sight import Sight
+from molmoact_ros.train.targets import BinTargets
 
 
 class Learner(nn.Module):
@@ -45,10 +28,17 @@ class Learner(nn.Module):
         z_loss: float = 0.0,
         prompt_dropout: float = 0.0,
         bins: BinTargets | None = None,
+        sight: float = 0.0,
     ) -> None:
         super().__init__()
         self.network = network
         self._z_loss = z_loss
+        self._sight_weight = sight
+        self.sight: Sight | None = None
+        self.sight_losses: dict[str, float] = {}
+        if sight > 0.0:
+            grid = -(-network.config.vit.grid[0] // 2)
+            self.sight = Sight(network.config.llm.hidden_size, grid, 2 * grid * grid)
         self._dropout = prompt_dropout
         self._prompt: torch.Tensor | None = None
         self._bin_weights: torch.Tensor | None = None
@@ -63,40 +53,68 @@ class Learner(nn.Module):
                 for branch in (block.get_submodule("self_attn"), block.get_submodule("mlp")):
                     branch.register_forward_hook(self._drop)
 
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """(loss sum to be trained on, plain cross-entropy sum), both float32 scalars."""
-        logits, targets = self.logits(batch)
-        tops = torch.logsumexp(logits, dim=-1)
-        entropy = tops - logits.gather(-1, targets[:, None])[:, 0]
+    def forward(self, batch: Batch, only_sight: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        """(loss sum to be trained on, plain cross-entropy sum), both float32 scalars.
+
+        only_sight: the pictures alone are learned to be read; the second sum is 0.
+        """
+        features = self.network.encode_images(batch.crops, batch.pooled)
+        seen = self._seen(batch, features)
+        if only_sight:
+            return seen, torch.zeros((), device=seen.device)
+        logits, targets = self._answers(batch, features)
+        chances = torch.log_softmax(logits, dim=-1)
+        entropy = -chances.gather(-1, targets[:, None])[:, 0]
         trained = entropy
         if self._bin_of is not None:
-            trained = self._softened(logits, tops, targets, entropy)
-        trained = trained + self._z_loss * tops.square()
-        return trained.sum(), entropy.sum().detach()
+            trained = self._softened(chances, targets, entropy)
+        if self._z_loss > 0.0:
+            tops = logits[:, 0] - chances[:, 0]
+            trained = trained + self._z_loss * tops.square()
+        return trained.sum() + seen, entropy.sum().detach()
 
     def logits(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits float32 [learned, vocab] and their targets [learned], in reading order."""
+        return self._answers(batch, self.network.encode_images(batch.crops, batch.pooled))
+
+    def _answers(self, batch: Batch, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         network = self.network
         # Kept until the next batch: recomputed blocks run again in backward.
         self._prompt = batch.prompt
-        features = network.encode_images(batch.crops, batch.pooled)
-        hidden = network.hidden(network.embed(batch.ids, features))[:, :-1]
+        rows = network.embed(batch.ids, features)
+        if batch.segments is None or batch.positions is None:
+            hidden = network.hidden(rows)[:, :-1]
+        else:
+            hidden = self._packed(rows, batch.positions, batch.segments, batch.slots)[:, :-1]
         chosen = batch.targets >= 0
         return network.logits(hidden[chosen]).float(), batch.targets[chosen]
 
+    def _packed(
+        self, rows: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor, slots: Slots
+    ) -> torch.Tensor:
+        model = self.network.model.transformer
+        if fits(model):
+            return packed_hidden(model, rows, positions, slots)
+        return model(rows, positions, segment_mask(segments))  # type: ignore[no-any-return]
+
+    def _seen(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
+        """The loss of finding things, as a sum over learned tokens like the other losses."""
+        if self.sight is None or batch.landmarks is None:
+            return features.sum() * 0.0
+        losses = self.sight(features, batch.landmarks)
+        self.sight_losses = {f"sight_{k}": float(v.detach()) for k, v in losses.items()}
+        total = losses["place"] + 10.0 * losses["inside"] + losses["turn"]
+        return self._sight_weight * batch.learned * total
+
     def _softened(
-        self,
-        logits: torch.Tensor,
-        tops: torch.Tensor,
-        targets: torch.Tensor,
-        entropy: torch.Tensor,
+        self, chances: torch.Tensor, targets: torch.Tensor, entropy: torch.Tensor
     ) -> torch.Tensor:
         assert self._bin_of is not None and self._bin_ids is not None
         assert self._bin_weights is not None
-        device = logits.device
+        device = chances.device
         bins = self._bin_of.to(device)[targets]
         rows = torch.nonzero(bins >= 0)[:, 0]
-        found = logits[rows][:, self._bin_ids.to(device)] - tops[rows, None]
+        found = chances[rows][:, self._bin_ids.to(device)]
         soft = -(self._bin_weights.to(device)[bins[rows]] * found).sum(-1)
         return entropy.index_copy(0, rows, soft)
 
@@ -105,6 +123,14 @@ class Learner(nn.Module):
             return out
         dropped = functional.dropout(out, self._dropout, training=True)
         return torch.where(self._prompt[..., None], dropped, out)
+
+
+def segment_mask(segments: torch.Tensor) -> torch.Tensor:
+    """Boolean [B, 1, S, S] of segments [B, S]: causal, own segment and segment 0 only."""
+    length = segments.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    keys = segments[:, None, :]
+    return (causal & ((keys == 0) | (keys == segments[:, :, None])))[:, None]
 
 
 def recompute_blocks(network: MolmoAct) -> None:

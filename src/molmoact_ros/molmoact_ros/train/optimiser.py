@@ -18,20 +18,30 @@ def group_of(name: str) -> str:
     """By parameter name; wrappers may put words before it."""
     if "image_vit" in name:
         return "vit"
-    if "vision_backbone" in name:
+    if "vision_backbone" in name or "sight." in name:
         return "connector"
     return "llm"
 
 
+def train_parts(network: nn.Module, recipe: Recipe) -> None:
+    """A part with rate 0 stays as it is: no gradients, and run checkpoints do not hold it."""
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(_rates(recipe)[group_of(name)] > 0.0)
+
+
+def _rates(recipe: Recipe) -> dict[str, float]:
+    return {"llm": recipe.lr_llm, "connector": recipe.lr_connector, "vit": recipe.lr_vit}
+
+
 def make_optimiser(module: nn.Module, recipe: Recipe, fused: bool) -> torch.optim.AdamW:
     """Betas 0.9 and 0.95, eps 1e-6 (paper, table of hyper-parameters)."""
-    rates = {"llm": recipe.lr_llm, "connector": recipe.lr_connector, "vit": recipe.lr_vit}
+    peaks = _rates(recipe)
     members: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             members[group_of(name)].append(parameter)
     groups = [
-        {"params": members[name], "lr": rates[name], "peak": rates[name], "name": name}
+        {"params": members[name], "lr": peaks[name], "peak": peaks[name], "name": name}
         for name in GROUPS
         if members[name]
     ]

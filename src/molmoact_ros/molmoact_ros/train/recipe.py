@@ -24,8 +24,13 @@ class Recipe:
     warm_up steps. clip: gradient norm of each of the three groups. kinds: shares of reason
     (depth, trace, actions), steer (trace drawn, actions), act (actions), depth, trace, web.
     prompt_dropout: residual dropout on prompt tokens only. z_loss: weight of logsumexp^2.
-    bin_sigma: soft targets over neighbouring action bins, 0 off (vocabularies with one token a
-    bin only). crop: area of the random crop, 1 off. jitter: whether colours are varied.
+    bin_sigma, trace_sigma: soft targets over neighbouring action bins and trace coordinates, 0 off
+    (vocabularies with one token a bin and a number only). pack: questions about the same frame in
+    one sequence (``packing``; data of ``molmoact scatter``); mismatch: share of its steering
+    samples with the words of another goal. whole: share of its batches with whole answers; the
+    others leave the depth out and end after ``rows`` rows. sight: weight of finding landmarks,
+    sight_steps: so many steps learn nothing else. crop: area of the random crop, 1 off. jitter:
+    whether colours are varied.
     """
 
     steps: int = 10_000
@@ -51,6 +56,13 @@ class Recipe:
     prompt_dropout: float = 0.1
     z_loss: float = 1e-4
     bin_sigma: float = 0.0
+    trace_sigma: float = 0.0
+    pack: int = 1
+    whole: float = 1.0
+    rows: int = 2
+    mismatch: float = 0.5
+    sight: float = 0.0
+    sight_steps: int = 0
     crop: float = 0.9
     jitter: bool = True
     limit: int = 2304
@@ -80,6 +92,13 @@ class Recipe:
             "crop": not 0.25 <= self.crop <= 1.0,
             "final_share": not 0.0 <= self.final_share <= 1.0,
             "bin_sigma": not 0.0 <= self.bin_sigma <= 16.0,
+            "trace_sigma": not 0.0 <= self.trace_sigma <= 16.0,
+            "mismatch": not 0.0 <= self.mismatch <= 1.0,
+            "whole": not 0.0 <= self.whole <= 1.0,
+            "rows": self.rows < 1,
+            "pack": not 1 <= self.pack <= 16,
+            "sight": self.sight < 0.0,
+            "sight_steps": self.sight_steps > 0 and self.sight == 0.0,
             "reason": min(self.shares.values()) < 0.0 or sum(self.shares.values()) <= 0.0,
             "limit": self.limit < 128,
             "keep": self.keep < 1,
@@ -128,6 +147,14 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             lr_llm=1e-3, lr_connector=1e-3, lr_vit=1e-3, warm_up=500, final_share=0.02,
             prompt_dropout=0.0, bin_sigma=2.0, crop=1.0, limit=2048, recompute=False,
             reason=0.7, steer=0.3, save_every=1000, look_every=1000, weight_decay=0.01,
+        ),
+        "micro-cpu": Recipe(
+            steps=20_000, batch=16, micro=16, method="full", mode="replicate",
+            lr_llm=1e-3, lr_connector=1e-3, lr_vit=1e-3, warm_up=200, final_share=0.05,
+            prompt_dropout=0.0, bin_sigma=2.0, trace_sigma=2.0, crop=1.0, jitter=False, limit=2048,
+            recompute=False, pack=3, sight=0.2, sight_steps=1500, reason=0.85, steer=0.15,
+            save_every=250, look_every=1000, look_samples=32, look_decoded=4, workers=0,
+            weight_decay=0.01,
         ),
         "nano-cpu": Recipe(
             steps=12_000, batch=16, micro=16, method="full", mode="replicate",

@@ -38,7 +38,8 @@ class TooLong(ValueError):
 class Sample:
     """ids int32 [S]: BOS, pictures, question, answer, EOS; the answer starts at ``answer``.
 
-    crops float32 [C, patches, values] without duplicates; pooled int32 [tokens, 4].
+    crops float32 [C, patches, values] without duplicates; pooled int32 [tokens, 4]. landmarks:
+    where things are in the pictures (``data.landmarks``), where that is known.
     """
 
     ids: NDArray[np.int32]
@@ -46,16 +47,18 @@ class Sample:
     crops: NDArray[np.float32]
     pooled: NDArray[np.int32]
     kind: str
+    landmarks: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A visit in words and pictures, before tokens."""
+    """A visit in words and pictures, before tokens. ends: the answer is complete."""
 
     kind: str
     pictures: tuple[NDArray[np.uint8], ...]
     question: str
     answer: str
+    ends: bool = True
 
 
 def draw_kind(tick: Tick, recipe: Recipe, rng: np.random.Generator) -> str:
@@ -94,6 +97,17 @@ def asked(tick: Tick, card: DataCard, kind: str) -> Asked:
     else:
         raise ValueError(f"a sample of kind {kind!r} needs labels this tick lacks")
     return Asked(kind, pictures, asks, said)
+
+
+def shortened(made: Asked, rows: int) -> Asked:
+    """The answer as far as the first ``rows`` rows of its actions. The later rows of a chunk say
+    little that the first ones do not, but fill half of the sequence.
+    """
+    parts = made.answer.rsplit("[[", 1)[-1].split("], [")
+    if rows <= 0 or rows >= len(parts):
+        return made
+    left_out = sum(len(part) for part in parts[rows:]) + 4 * (len(parts) - rows - 1)
+    return replace(made, answer=made.answer[: len(made.answer) - left_out], ends=False)
 
 
 def varied(

@@ -6,22 +6,35 @@ Workers open the data set themselves (spawned, not forked: the picture code keep
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.data.dataset import DataSet, Tick
 from molmoact_ros.model.config import load_config, read_json
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.image_settings import settings_from_dict
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
+from molmoact_ros.train.augment import jittered
 from molmoact_ros.train.batches import Batch, collate
 from molmoact_ros.train.order import Order, share
+from molmoact_ros.train.packing import Packed, packed
 from molmoact_ros.train.recipe import Recipe
-from molmoact_ros.train.samples import Sample, draw_kind, tokenised, varied
+from molmoact_ros.train.samples import (
+    Asked,
+    Sample,
+    TooLong,
+    asked,
+    draw_kind,
+    shortened,
+    tokenised,
+    varied,
+)
 from molmoact_ros.train.web import WebData
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -42,13 +55,13 @@ class Source:
     weights: tuple[float, ...] | None = None
 
 
-class Visits(Dataset[Sample]):
+class Visits(Dataset[Sample | Packed]):
     """Position to sample. Cheap to send to another process: everything opens on first use."""
 
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def __getitem__(self, position: int) -> Sample:
+    def __getitem__(self, position: int) -> Sample | Packed:
         recipe = self.source.recipe
         rng = self.order.generator(position)
         number, item = self.order.at(position)
@@ -58,10 +71,50 @@ class Visits(Dataset[Sample]):
             made = self.web.asked(int(rng.integers(len(self.web))))
             return tokenised(made, tokenizer, processor, recipe.limit)
         data = self.sets[number]
+        if recipe.pack > 1:
+            return self._frame(data, item, position, rng)
         tick = data.tick(item)
-        kind = draw_kind(tick, recipe, rng)
-        made = varied(tick, data.card, recipe, rng, kind)
-        return tokenised(made, tokenizer, processor, recipe.limit)
+        made = varied(tick, data.card, recipe, rng, draw_kind(tick, recipe, rng))
+        sample = tokenised(made, tokenizer, processor, recipe.limit)
+        return replace(sample, landmarks=self._landmarks(tick))
+
+    def _frame(self, data: DataSet, item: int, position: int, rng: np.random.Generator) -> Packed:
+        """A visit to a frame. A whole batch is of one kind: packs of one shape waste nothing."""
+        recipe = self.source.recipe
+        same = [int(number) for number in data.frames[item]]
+        tick = data.tick(int(rng.choice(same)))
+        together = np.random.default_rng([recipe.data_seed, 2, position // recipe.batch])
+        kind, whole = draw_kind(tick, recipe, together), together.random() < recipe.whole
+        ticks = [tick]
+        if kind == "reason":
+            chosen = rng.permutation(same)[: recipe.pack].tolist()
+            ticks = [data.again(number, tick.pictures) for number in chosen]
+            ticks = [one for one in ticks if one.trace is not None]
+        elif kind == "steer" and rng.random() < recipe.mismatch:
+            # Where the drawn path and the words disagree, the path counts.
+            words = data.again(int(rng.choice(same)), tick.pictures).instruction
+            ticks = [replace(tick, instruction=words)]
+        if not ticks:
+            raise TooLong(f"frame {item} has no trace at all; make the data again")
+        made = [asked(one, data.card, kind) for one in ticks]
+        longer = [one.answer for one in made]
+        if kind == "reason":
+            # The same depth again is nothing to learn from.
+            bare = [asked(replace(one, depth=None), data.card, kind) for one in ticks]
+            made = [*made[:whole], *bare[whole:]]
+        if recipe.jitter:
+            seen = tuple(jittered(p, rng) for p in made[0].pictures)
+            made = [replace(made[0], pictures=seen), *made[1:]]
+        if not whole:
+            made = [shortened(one, recipe.rows) for one in made]
+            longer = [shortened(Asked(kind, (), "", text), recipe.rows).answer for text in longer]
+        pack = packed(made, longer, *self.reading, recipe.limit)
+        return replace(pack, landmarks=self._landmarks(tick))
+
+    def _landmarks(self, tick: Tick) -> NDArray[np.float32] | None:
+        # A random crop would move them.
+        recipe = self.source.recipe
+        return tick.landmarks if recipe.sight > 0.0 and recipe.crop == 1.0 else None
 
     @cached_property
     def sets(self) -> list[DataSet]:
@@ -73,7 +126,8 @@ class Visits(Dataset[Sample]):
 
     @cached_property
     def order(self) -> Order:
-        sizes = [len(data) for data in self.sets]
+        packs = self.source.recipe.pack > 1
+        sizes = [len(data.frames) if packs else len(data) for data in self.sets]
         return Order(sizes, self.source.recipe.data_seed, self.source.weights)
 
     @cached_property
@@ -109,7 +163,7 @@ def batches(
     """The micro-batches of one step of this process, step after step."""
     recipe = source.recipe
     pieces = -(-(recipe.batch // world) // recipe.micro)
-    loader: DataLoader[Sample] = DataLoader(
+    loader: DataLoader[Sample | Packed] = DataLoader(
         Visits(source),
         batch_sampler=_Micro(recipe, first_step, rank, world),  # type: ignore[arg-type]
         collate_fn=collate,
