@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("molmoact_ros.data.check_command", "is a data set worth training on?"),
     "train": ("molmoact_ros.train.command", "train on labelled data"),
     "export": ("molmoact_ros.train.export_command", "a trained run becomes a checkpoint"),
+    "eval": ("molmoact_ros.evals.command", "closed-loop success in simulation, offline"),
     "teleop": (
         "molmoact_ros.nodes.teleop_command",
         "move the arm by hand",

@@ -122,6 +122,14 @@ class Recipe:
 _REAL = Recipe(steps=6_000, batch=64, save_every=2000)
 _WHOLE = replace(_REAL, method="full", mode="shard", crop=1.0, jitter=False)
 
+_MICRO = Recipe(
+    batch=16, micro=4, method="full", mode="replicate", lr_llm=1.5e-3, lr_connector=1e-3,
+    lr_vit=1e-3, warm_up=200, final_share=0.05, prompt_dropout=0.0, z_loss=0.0, bin_sigma=2.0,
+    trace_sigma=2.0, crop=1.0, jitter=False, limit=2048, recompute=False, pack=3, sight=0.1,
+    sight_steps=800, reason=0.85, steer=0.15, save_every=250, look_every=1000, look_samples=32,
+    look_decoded=4, workers=0, weight_decay=0.01,
+)  # fmt: skip
+
 PRESETS: Mapping[str, Recipe] = MappingProxyType(
     {
         "post-train": _REAL,
@@ -148,14 +156,9 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             prompt_dropout=0.0, bin_sigma=2.0, crop=1.0, limit=2048, recompute=False,
             reason=0.7, steer=0.3, save_every=1000, look_every=1000, weight_decay=0.01,
         ),
-        "micro-cpu": Recipe(
-            steps=20_000, batch=16, micro=16, method="full", mode="replicate",
-            lr_llm=1e-3, lr_connector=1e-3, lr_vit=1e-3, warm_up=200, final_share=0.05,
-            prompt_dropout=0.0, bin_sigma=2.0, trace_sigma=2.0, crop=1.0, jitter=False, limit=2048,
-            recompute=False, pack=3, sight=0.2, sight_steps=1500, reason=0.85, steer=0.15,
-            save_every=250, look_every=1000, look_samples=32, look_decoded=4, workers=0,
-            weight_decay=0.01,
-        ),
+        "micro": replace(_MICRO, steps=15_000, batch=128, micro=128, workers=14),
+        "micro-cpu": replace(_MICRO, steps=4_000, whole=0.1),
+        "micro-cpu-whole": replace(_MICRO, steps=2_000, sight_steps=0, lr_llm=5e-4, lr_vit=0.0),
         "nano-cpu": Recipe(
             steps=12_000, batch=16, micro=16, method="full", mode="replicate",
             lr_llm=1e-3, lr_connector=1e-3, lr_vit=1e-3, warm_up=200, final_share=0.02,
