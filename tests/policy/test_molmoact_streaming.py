@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,18 @@ def test_rows_are_in_the_units_of_a_thought() -> None:
 def test_what_no_thought_could_hold_is_not_shown(part: Part) -> None:
     """A page that trusts the shape of a row must never receive another one."""
     assert segment_of(part, CONTRACT) is None
+
+
+def test_pictures_prepared_ahead_give_the_same_thought(policy: MolmoActPolicy) -> None:
+    """Prepared pictures of another moment, or without the drawn line, must not be looked at."""
+    asked = seen()
+    expected = policy.think(asked, lambda: False)
+    policy.prepare(asked)
+    assert np.array_equal(policy.think(asked, lambda: False).actions, expected.actions)
+    dark = Observation(2.0, tuple(np.zeros_like(i) for i in asked.images), asked.instruction)
+    policy.prepare(dark)
+    assert np.array_equal(policy.think(asked, lambda: False).actions, expected.actions)
+    drawn = replace(asked, steering=np.array([[10, 20], [200, 100]], np.float32))
+    alone = policy.think(drawn, lambda: False)
+    policy.prepare(asked)
+    assert np.array_equal(policy.think(drawn, lambda: False).actions, alone.actions)

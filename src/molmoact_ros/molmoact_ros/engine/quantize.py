@@ -6,7 +6,7 @@ Off unless asked for. benchmarks/action_error.py reports what it does to actions
 from __future__ import annotations
 
 import importlib
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
@@ -23,6 +23,16 @@ _CONFIGS = {
 
 class QuantizationError(RuntimeError):
     """The weights could not be quantised; the message says what to install or choose."""
+
+
+def quantization(name: str) -> Quantization | None:
+    """A kind by name; "" is none. Raises ValueError."""
+    if not name:
+        return None
+    for kind in get_args(Quantization):
+        if name == kind:
+            return kind  # type: ignore[no-any-return]
+    raise ValueError(f"quantize is {name!r}; use one of {', '.join(_CONFIGS)}, or leave it empty")
 
 
 def quantize_weights(model: MolmoAct, kind: Quantization) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -39,10 +41,20 @@ class StaticFrames:
 
 
 class ObservationInputs:
-    """Everything the policy sees, decoded on arrival, into ``buffer``."""
+    """Everything the policy sees, decoded on arrival, into ``buffer``.
 
-    def __init__(self, node: Node, buffer: ObservationBuffer, slots: tuple[str, ...], base: str):
-        self._node = node
+    on_pictures: called when a new picture of the first camera is there.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        buffer: ObservationBuffer,
+        slots: tuple[str, ...],
+        base: str,
+        on_pictures: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._node, self._first, self._on_pictures = node, slots[0], on_pictures
         self._buffer = buffer
         self._base = base
         self._frames = StaticFrames(node)
@@ -71,6 +83,8 @@ class ObservationInputs:
             self._complain(f"{slot}/image: {bad}")
             return
         self._buffer.add_image(slot, convert.seconds(message.header.stamp), image)
+        if slot == self._first:
+            self._on_pictures()
 
     def _depth(self, message: Image) -> None:
         try:

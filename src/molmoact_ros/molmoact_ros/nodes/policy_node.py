@@ -31,7 +31,7 @@ from molmoact_ros.nodes.policy_runs import Run, Runs
 from molmoact_ros.nodes.policy_sink import ThoughtSink
 from molmoact_ros.nodes.policy_voice import PolicyVoice
 from molmoact_ros.nodes.runtime import ERROR, OK, WARN, ManagedNode, SetupError, run
-from molmoact_ros.policy.base import PolicyError
+from molmoact_ros.policy.base import PolicyError, PreparingPolicy
 from molmoact_ros.policy.factory import make_policy
 from molmoact_ros.policy.goal import GoalLoop
 from molmoact_ros.policy.observations import ObservationBuffer
@@ -76,7 +76,7 @@ class PolicyNode(ManagedNode):
         sink = ThoughtSink(self, voice, runs, self._desk)
         runs.loop = GoalLoop(self._policy, self._buffer, sink, settings, self.now, self._desk)
         self._voice, self._runs = voice, runs
-        self._inputs = ObservationInputs(self, self._buffer, cameras, base)
+        self._inputs = ObservationInputs(self, self._buffer, cameras, base, self._prepare)
         self._actions = ActionServer(
             self,
             ExecuteInstruction,
@@ -92,6 +92,13 @@ class PolicyNode(ManagedNode):
         self.create_service(Trigger, "~/cancel", self._cancel_service)
         self.get_logger().info(f"policy: {self._policy.description}")
         runs.say(PolicyStatus.IDLE, "ready: give an instruction")
+
+    def _prepare(self) -> None:
+        """Pictures get ready while the last thought is still being decoded."""
+        if isinstance(self._policy, PreparingPolicy) and self.runs.current is not None:
+            pictures = self._buffer.newest_pictures()
+            if pictures is not None:
+                self._policy.prepare(pictures)
 
     def start(self) -> None:
         instruction = str(self.value("instruction"))

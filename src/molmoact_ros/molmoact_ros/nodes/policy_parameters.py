@@ -24,6 +24,7 @@ def declare_policy(node: ManagedNode, modes: list[str]) -> None:
     declare("device", "cpu", "where a model runs: cpu or cuda; empty: cuda if there is one")
     declare("full_every", 1, "full reasoning every so many thoughts; 1: always", (1, 64))
     declare("continue_rows", False, "begin a chunk with the rows driven while thinking")
+    declare("quantize", "", "fp8, int8 or int4 weights through torchao, NOT exact; empty: off")
     declare("server", "ws://127.0.0.1:8770", "address of the policy server, for policy remote")
     declare("token", "", f"its secret; better in the variable {TOKEN_VARIABLE}")
     declare("timeout", 10.0, "seconds for one thought of the policy server", (0.1, 600.0))
@@ -72,6 +73,7 @@ def policy_spec(node: ManagedNode, robot: RobotDescription) -> PolicySpec:
         robot=robot,
         full_every=int(node.value("full_every")),
         continue_rows=bool(node.value("continue_rows")),
+        quantize=str(node.value("quantize")),
     )
 
 

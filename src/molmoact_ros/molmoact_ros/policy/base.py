@@ -107,6 +107,15 @@ class StreamingPolicy(Protocol):
         ...
 
 
+@runtime_checkable
+class PreparingPolicy(Protocol):
+    """A Policy that can get pictures ready while it still thinks about older ones."""
+
+    def prepare(self, observation: Observation) -> None:
+        """The next ``think`` may be about these pictures. Returns at once; any thread."""
+        ...
+
+
 def think_streaming(
     policy: Policy,
     observation: Observation,

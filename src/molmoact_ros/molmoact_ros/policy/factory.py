@@ -30,7 +30,7 @@ class PolicySpec:
     pictures per prompt. device: "cpu", "cuda", or "" for cuda if there is one. server, token,
     timeout (seconds), jpeg: the policy server of kind remote, see ``policy.remote``. robot: what
     must fit before anything moves. full_every: full reasoning only every so many thoughts, see
-    ``policy.rated``. continue_rows: see MolmoActPolicy.
+    ``policy.rated``. continue_rows, quantize: see MolmoActPolicy.
     """
 
     kind: str = "scripted"
@@ -46,6 +46,7 @@ class PolicySpec:
     robot: RobotDescription | None = None
     full_every: int = 1
     continue_rows: bool = False
+    quantize: str = ""
 
 
 def make_policy(spec: PolicySpec) -> Policy:
@@ -79,6 +80,7 @@ def _policy(spec: PolicySpec) -> Policy:
 
 
 def _model(spec: PolicySpec) -> Policy:
+    from molmoact_ros.engine.quantize import quantization
     from molmoact_ros.model.hub import find_checkpoint
     from molmoact_ros.policy.describe import describe_checkpoint
     from molmoact_ros.policy.molmoact import MolmoActPolicy
@@ -96,6 +98,7 @@ def _model(spec: PolicySpec) -> Policy:
         spec.images,
         device=_device(spec.device),
         continue_rows=spec.continue_rows,
+        quantize=quantization(spec.quantize),
     )
 
 

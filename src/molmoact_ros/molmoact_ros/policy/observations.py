@@ -122,6 +122,16 @@ class ObservationBuffer:
             first = self._images.get(self._slots[0])
             return None if first is None else first.stamp
 
+    def newest_pictures(self) -> Observation | None:
+        """The newest picture of every camera, whatever their age, or None before the first."""
+        with self._lock:
+            frames = [self._images.get(slot) for slot in self._slots]
+        there = [frame for frame in frames if frame is not None]
+        if len(there) < len(frames):
+            return None
+        images = tuple(np.asarray(frame.value, dtype=np.uint8) for frame in there)
+        return Observation(there[0].stamp, images, "")
+
     def image_size(self) -> tuple[int, int] | None:
         """Pixels across and down of the newest first image, or None."""
         with self._lock:

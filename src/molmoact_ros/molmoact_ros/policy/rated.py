@@ -8,7 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from molmoact_ros.engine.rate import RatePlan, ThoughtRate
-from molmoact_ros.policy.base import Observation, Policy, Segment, think_streaming
+from molmoact_ros.policy.base import (
+    Observation,
+    Policy,
+    PreparingPolicy,
+    Segment,
+    think_streaming,
+)
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 
@@ -38,6 +44,11 @@ class RatedPolicy:
     def model(self) -> object:
         """What the policy says about its model; None if it has none."""
         return getattr(self._policy, "model", None)
+
+    def prepare(self, observation: Observation) -> None:
+        """See PreparingPolicy."""
+        if isinstance(self._policy, PreparingPolicy):
+            self._policy.prepare(observation)
 
     def reset(self, instruction: str) -> None:
         """The first thought of a goal reasons fully. Raises PolicyError."""

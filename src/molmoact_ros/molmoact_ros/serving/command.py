@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="begin a chunk with the rows the robot drives while the model thinks",
     )
+    parser.add_argument(
+        "--quantize", choices=("fp8", "int8", "int4"), help="weights through torchao, NOT exact"
+    )
     parser.add_argument("--device", default="", help="cpu or cuda; default: cuda if there is one")
     parser.add_argument("--host", default="127.0.0.1", help="address to bind; others need a token")
     parser.add_argument("--port", type=int, default=8770, help="TCP port; 0 takes a free one")
@@ -104,6 +107,7 @@ def _load(values: argparse.Namespace) -> tuple[Policy, ModelDescription]:
         device=device,
         adapter=values.adapter,
         continue_rows=values.continue_rows,
+        quantize=values.quantize,
         progress=Terminal(sys.stderr).progress("loading"),
     )
     return policy, policy.model
