@@ -25,6 +25,7 @@ import numpy as np
 from arm_bench import ArmBench, arm_bench
 from mcap.reader import make_reader
 from mcap.writer import Writer
+from molmoact_msgs.msg import EpisodeStatus
 from molmoact_msgs.srv import LabelEpisode
 from virtual_pad import CLOSE, OPEN, Pad
 
@@ -78,6 +79,9 @@ def record(folder: Path, episodes: int) -> list[dict[str, object]]:
             bench.start(name)
         pad, operator = Pad(bench), Operator()
         reader = SnapshotReader(snapshot_name(bench.host))
+        assert bench.person.wait(lambda: bench.person.count_subscribers("joy") > 0, 90.0)
+        assert operator.wait(lambda: operator.status.state == EpisodeStatus.IDLE, 90.0)
+        bench.person.listen(5.0)
         for number in range(episodes):
             bag, label, state = episode(bench, pad, operator, reader, number)
             told[bag] = label, state
