@@ -17,7 +17,7 @@ from molmoact_ros.data.dataset import Tick
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.prompt import prompt_ids
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
-from molmoact_ros.policy.molmoact import shrunk  # type: ignore[attr-defined]
+from molmoact_ros.policy.model_units import shrunk
 from molmoact_ros.reasoning.answer import compose_answer
 from molmoact_ros.reasoning.depth_text import depth_to_text
 from molmoact_ros.reasoning.overlay import draw_trace
