@@ -14,7 +14,7 @@ from web_helpers import Recorder
 
 from molmoact_ros.web.page import PageState
 from molmoact_ros.web.server import SteeringServer
-from molmoact_ros.web.status import ThoughtView
+from molmoact_ros.web.status import RecorderStatus, Session, ThoughtView
 
 
 def test_the_page_opens_without_a_complaint_and_says_what_is_missing(
@@ -140,10 +140,22 @@ SCREENS = [
 def test_every_screen_holds_it_and_every_target_is_large(
     page: Any, state: PageState, width: int, height: int
 ) -> None:
-    """Tablet and phone: nothing beside the screen, fingers hit, STOP at the lower right."""
+    """Tablet and phone: nothing beside the screen, fingers hit, STOP at the lower right.
+
+    Also with everything that comes on top: a recorder with a warning, a hand on the page.
+    """
     fill(state)
     size(page, width, height)
     wait(lambda: text(page, "chunk-row") == "row 3 of 8")
+    assert_fits(page)
+    state.set_session(Session("a model", "a test", has_teleop=True, can_new_scene=True))
+    warning = "the disk is full in 12 minutes"
+    state.set_recorder(RecorderStatus("recording", SUGGESTION, warnings=(warning,)))
+    wait(lambda: page.find_element("id", "jog").is_displayed() and text(page, "rec-warning"))
+    assert_fits(page)
+
+
+def assert_fits(page: Any) -> None:
     assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     small = page.execute_script(
         "return [...document.querySelectorAll('button, input:not([type=radio]), .mode span')]"
@@ -151,6 +163,12 @@ def test_every_screen_holds_it_and_every_target_is_large(
         ".filter(([, r]) => r.width < 44 || r.height < 44).map(([name]) => name)"
     )
     assert small == []
+    outside = page.execute_script(
+        "return [...document.querySelectorAll('.card button')].filter(e => e.offsetParent &&"
+        " e.getBoundingClientRect().right > e.closest('.card').getBoundingClientRect().right)"
+        ".map(e => e.textContent)"
+    )
+    assert outside == []
     box = page.execute_script(
         "const r = document.getElementById('stop').getBoundingClientRect();"
         "return [innerWidth - r.right, innerHeight - r.bottom]"
