@@ -109,7 +109,8 @@ def episode(
         bench.start("recorder")
         pad.hold(4.0)
         return bag, label(operator, LabelEpisode.Request.FAILURE, bag), "recovered"
-    pad.grip(CLOSE, lambda: person.arm.gripper_width < 0.05)
+    # A cube that lies across is held by its corners, 57 mm apart.
+    pad.grip(CLOSE, lambda: person.arm.gripper_width < 0.062)
     pad.go(cube + UP)
     pad.hold(0.3)
     lifted = reader.read().objects["red_cube"].position[2] > cube[2] + 0.05
