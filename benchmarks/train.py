@@ -34,7 +34,7 @@ from molmoact_ros.train.loss import Learner, recompute_blocks
 from molmoact_ros.train.optimiser import clip_groups, make_optimiser
 from molmoact_ros.train.recipe import Recipe
 from molmoact_ros.train.samples import Sample, without_duplicates
-from molmoact_ros.train.sizes import small_config
+from molmoact_ros.train.sizes import SIZES, small_config, small_tokenizer
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -76,7 +76,7 @@ def flops(config: MolmoActConfig, batch: Batch, trained_weights: bool) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", choices=("nano", "mini"), default="nano")
+    parser.add_argument("--size", choices=SIZES, default="nano")
     parser.add_argument("--preset", default="", help="instead of --size: 7b-d, 7b-o, small-d ...")
     parser.add_argument("--method", choices=("full", "lora"), default="full")
     parser.add_argument("--micro", type=int, default=4)
@@ -94,7 +94,7 @@ def main() -> None:
             stand_in_tokenizer(config.llm.vocab_size) if released else build_nano_tokenizer()
         )
     else:
-        (config, settings), tokenizer = small_config(values.size), build_nano_tokenizer()
+        (config, settings), tokenizer = small_config(values.size), small_tokenizer(values.size)
     lora, cuda = values.method == "lora", values.device.startswith("cuda")
     with torch.device("meta"):
         network = MolmoAct(config)

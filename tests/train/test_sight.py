@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from molmoact_ros.data.dataset import STATISTICS
 from molmoact_ros.data.landmarks import NAMES, VALUES, read_landmarks
 from molmoact_ros.model.nano_tokenizer import build_nano_tokenizer
+from molmoact_ros.policy.base import Observation
+from molmoact_ros.policy.molmoact import MolmoActPolicy
+from molmoact_ros.policy.scripted.statistics import KEY, sim_statistics
+from molmoact_ros.reasoning.statistics import write_statistics
 from molmoact_ros.train.loss import Learner
 from molmoact_ros.train.sight import Sight
-from molmoact_ros.train.sizes import small_config, untrained
+from molmoact_ros.train.sizes import save_untrained, small_config, small_tokenizer, untrained
 from molmoact_ros.train.targets import BinTargets, number_tokens
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -77,3 +82,22 @@ def test_micro_sees_a_patch_for_every_depth_code() -> None:
     config, settings = small_config("micro")
     assert settings.grid == 10 and config.vit.image_num_pos == 100
     assert config.vit.image_patch_size == settings.patch
+
+
+def test_a_micro_network_answers_in_the_form_that_the_robot_reads(tmp_path: Path) -> None:
+    """Whole sentences as tokens must suit the answer grammar, or nothing it learned could drive."""
+    write_statistics(tmp_path / STATISTICS, {KEY: sim_statistics()})
+    save_untrained(tmp_path / "ck", "micro", tmp_path, 0)
+    policy = MolmoActPolicy(tmp_path / "ck")
+    pictures = tuple(np.full((240, 320, 3), grey, np.uint8) for grey in (90, 160))
+    words = "pick up the red cube"
+    policy.reset(words)
+    thought = policy.think(Observation(0.0, pictures, words), lambda: False)
+    assert thought.actions.shape == (8, 7)
+    assert thought.depth is not None and thought.depth.size == 100
+    assert policy.last_answer is not None
+    whole = small_tokenizer("micro").encode(thought.text)
+    assert len(whole) < 260
+    line = np.array([[20, 20], [200, 120]], np.float32)
+    steered = policy.think(Observation(0.1, pictures, words, steering=line), lambda: False)
+    assert steered.steered and steered.actions.shape == (8, 7)

@@ -1,7 +1,7 @@
 """Networks small enough to be trained from nothing: the parts of 7B-D, a vocabulary of our own.
 
 "nano" has five million numbers for a CPU, "mini" twenty million for an hour on one GPU. "micro" has
-about four and answers in a third of nano's tokens: the one to train on a CPU.
+five and a half and spends no tokens on fixed wording: the one to train on a CPU.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ from molmoact_ros.model.image_settings import ImageSettings
 from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.nano import nano_config, nano_settings
 from molmoact_ros.model.nano_tokenizer import build_nano_tokenizer
+from molmoact_ros.model.tokenizer import MolmoActTokenizer
 
 SIZES = ("nano", "mini", "micro")
 _PHRASES = ("micro",)
 """Sizes whose vocabulary has the fixed wording as whole tokens."""
+
+
+def small_tokenizer(size: str) -> MolmoActTokenizer:
+    """The vocabulary of a size."""
+    return build_nano_tokenizer(phrases=size in _PHRASES)
 
 
 def small_config(size: str) -> tuple[MolmoActConfig, ImageSettings]:
@@ -120,6 +126,6 @@ def save_untrained(folder: Path, size: str, data: Path, seed: int) -> None:
     card = f"# MolmoAct {size}, before training\n\nRandom weights to start from."
     network = untrained(config, seed)
     save_checkpoint(
-        folder, network, build_nano_tokenizer(size in _PHRASES), settings, card,
+        folder, network, small_tokenizer(size), settings, card,
         f"RANDOM (seed {seed}), never trained: its actions mean nothing",
     )  # fmt: skip
