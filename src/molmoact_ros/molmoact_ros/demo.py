@@ -28,7 +28,10 @@ LOUD = ("[WARN]", "[ERROR]", "[FATAL]", "Traceback", "Error:")
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the command line asked for; ``host`` is a loopback address for the simulated arm."""
+    """What the command line asked for; ``host`` is a loopback address for the simulated arm.
+
+    arguments: of config/sim.yaml, name and value; they have the last word.
+    """
 
     headless: bool
     seconds: float
@@ -41,9 +44,16 @@ class DemoOptions:
     domain: int
     browser: bool
     film: bool
+    arguments: tuple[tuple[str, str], ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="NAME:=VALUE",
+        help="arguments of config/sim.yaml, as for ros2 launch: teleop:=true record:=true",
+    )
     parser.add_argument("--headless", action="store_true", help="no page; write films and files")
     parser.add_argument("--seconds", type=float, default=60.0, help="longest headless run")
     parser.add_argument("--seed", type=int, default=0, help="scene: poses, colours, light")
@@ -84,7 +94,16 @@ def options_from(values: argparse.Namespace) -> DemoOptions:
         domain=domain,
         browser=not values.no_browser and not values.headless,
         film=not values.no_film,
+        arguments=tuple(_argument(text) for text in values.arguments),
     )
+
+
+def _argument(text: str) -> tuple[str, str]:
+    """name:=value as ``ros2 launch`` takes it. Raises ProfileError."""
+    name, sign, value = text.partition(":=")
+    if not (name and sign):
+        raise ProfileError(f"'{text}': write arguments of config/sim.yaml as NAME:=VALUE")
+    return name, value
 
 
 def module_of(node: NodeSpec) -> str:
@@ -109,7 +128,7 @@ def demo_profile(options: DemoOptions) -> Profile:
     }
     if options.headless:
         overrides |= {"steering": "false", "viewer": "false"}
-    return load_profile("sim", overrides)
+    return load_profile("sim", overrides | dict(options.arguments))
 
 
 def run_demo(options: DemoOptions) -> int:
