@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
-from molmoact_msgs.msg import PolicyStatus, Reasoning
+from molmoact_msgs.msg import CommandStatus, PolicyStatus, Reasoning
 from molmoact_msgs.srv import SelectSource, StartInstruction, SteerTrace
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -58,13 +58,16 @@ class Stylus(Node):
         self.poses: list[tuple[float, Floats]] = []
         self.thoughts: list[Reasoning] = []
         self.status = PolicyStatus()
+        self.why = ""
         self.create_subscription(PoseStamped, "current_pose", self._pose, SENSOR_QOS)
         self.create_subscription(Reasoning, "policy/reasoning", self.thoughts.append, LATCHED_QOS)
         self.create_subscription(PolicyStatus, "policy/status", self._status, LATCHED_QOS)
+        self.create_subscription(CommandStatus, "commander/status", self._command, LATCHED_QOS)
         self.asked = {
             name: self.create_client(kind, name)
             for name, kind in (
                 ("franka/disarm", Trigger),
+                ("franka/recover", Trigger),
                 ("franka/arm", Trigger),
                 ("commander/reset", Trigger),
                 ("commander/select_source", SelectSource),
@@ -75,6 +78,9 @@ class Stylus(Node):
         }
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
+
+    def _command(self, message: CommandStatus) -> None:
+        self.why = message.reason
 
     def _pose(self, message: PoseStamped) -> None:
         position = convert.pose_from(message.pose).position
@@ -101,6 +107,7 @@ class Stylus(Node):
     def lay_out(self, seed: int, family: str) -> None:
         self.ask("policy/cancel")
         self.ask("franka/disarm")
+        self.ask("franka/recover")
         self.wait(0.5)
         self.control.reset(seed, family, home=True)
         self.wait(0.5)
@@ -121,7 +128,8 @@ class Stylus(Node):
         assert answer.accepted, answer.message
 
     def at_rest(self) -> bool:
-        recent = [p for stamp, p in self.poses if stamp > self.poses[-1][0] - 1.0]
+        # Longer than a thought on a busy machine: a pause between two chunks is no end.
+        recent = [p for stamp, p in self.poses if stamp > self.poses[-1][0] - 2.0]
         return len(recent) > 10 and float(np.ptp(np.array(recent), axis=0).max()) < 0.002
 
 
@@ -177,6 +185,8 @@ def trial(stylus: Stylus, seed: int, stroke: bool) -> dict[str, Any]:
         "steered_thoughts": len(steered),
     }
     result["success"] = result["end_grid"] <= NEAR_GRID
+    if not result["success"]:
+        result["why"] = stylus.why
     stylus.poses.clear()
     return result
 
