@@ -81,6 +81,8 @@ def take(
     driver.get(url)
     time.sleep(2.0)
     if start:
+        driver.execute_script("document.getElementById('new-scene').click()")
+        time.sleep(2.0)
         driver.execute_script(START, start)
         time.sleep(5.0)  # the words that confirm the start are gone by then
     if name == "pen":
