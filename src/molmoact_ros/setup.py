@@ -63,6 +63,7 @@ setup(
             "viewer = molmoact_ros.nodes.viewer_node:main",
             "steering = molmoact_ros.nodes.steering_node:main",
             "recorder = molmoact_ros.nodes.recorder_node:main",
+            "trainer = molmoact_ros.nodes.trainer_node:main",
             "sim_cameras = molmoact_ros.nodes.sim_cameras_node:main",
             "sim_arm = molmoact_ros.sim.server:main",
             "molmoact = molmoact_ros.cli:main",

@@ -1,0 +1,125 @@
+"""The trainer node: fine-tuning as an action, with progress as feedback; cancel saves.
+
+It trains in a process of its own (``train.background``), so that the robot's other nodes never
+wait for it; one run at a time. Not part of a running robot: start it where there is a GPU.
+"""
+
+from __future__ import annotations
+
+from molmoact_msgs.action import FineTune
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.task import Future
+
+from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.runtime import OK, ManagedNode, run
+from molmoact_ros.train.background import BackgroundTraining, Ended, Wanted
+from molmoact_ros.train.recipe import BadRecipe
+
+
+class TrainerNode(ManagedNode):
+    def __init__(self) -> None:
+        super().__init__("trainer")
+        self.declare("report_period", 1.0, "seconds between looks at the progress", (0.1, 60.0))
+        self._training: BackgroundTraining | None = None
+        self._handle: ServerGoalHandle | None = None
+        self._done: Future | None = None
+
+    def setup(self) -> None:
+        self._actions = ActionServer(
+            self,
+            FineTune,
+            "~/fine_tune",
+            execute_callback=self._execute,
+            goal_callback=self._accept,
+            cancel_callback=self._cancel,
+        )
+        self.create_timer(float(self.value("report_period")), self._look)
+
+    def halt(self) -> None:
+        if self._training is not None:
+            self._training.close()
+            self._look()
+
+    def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
+        if self._training is None:
+            return OK, "waiting for a goal" if self.active else "not active", {}
+        seen = self._training.progress
+        return OK, f"training in {self._training.wanted.out}", {"step": seen.step, **seen.values}
+
+    def _accept(self, goal: FineTune.Goal) -> GoalResponse:
+        problem = "" if self.active else "the node is not active"
+        if self._training is not None:
+            problem = f"busy with {self._training.wanted.out}: cancel that goal first"
+        try:
+            _wanted(goal)
+        except BadRecipe as refusal:
+            problem = problem or str(refusal)
+        if problem:
+            self.get_logger().error(f"goal refused: {problem}")
+            return GoalResponse.REJECT
+        return GoalResponse.ACCEPT
+
+    def _cancel(self, handle: ServerGoalHandle) -> CancelResponse:
+        if self._training is not None:
+            self._training.cancel()
+        return CancelResponse.ACCEPT
+
+    async def _execute(self, handle: ServerGoalHandle) -> FineTune.Result:
+        self._handle, self._done = handle, Future(executor=self.executor)
+        self._training = BackgroundTraining(_wanted(handle.request))
+        self.get_logger().info(f"training in {self._training.wanted.out}")
+        ended: Ended = await self._done
+        result = FineTune.Result(message=ended.message, step=ended.step)
+        if ended.finished:
+            result.reason = result.FINISHED
+            handle.succeed()
+        elif ended.canceled and handle.is_cancel_requested:
+            result.reason = result.CANCELED
+            handle.canceled()
+        else:
+            result.reason = result.CANCELED if ended.canceled else result.FAILED
+            handle.abort()
+        self.get_logger().info(ended.message)
+        return result
+
+    def _look(self) -> None:
+        training = self._training
+        if training is None or self._handle is None or self._done is None:
+            return
+        ended = training.ended()
+        if ended is None:
+            if training.poll():
+                self._handle.publish_feedback(_feedback(training))
+            return
+        training.close()
+        self._training = None
+        self._done.set_result(ended)
+
+
+def _wanted(goal: FineTune.Goal) -> Wanted:
+    return Wanted(
+        data=goal.data,
+        out=goal.out,
+        base=goal.base,
+        size=goal.size,
+        preset=goal.preset or "post-train",
+        fields=tuple(goal.fields),
+        export_to=goal.export_to,
+    )
+
+
+def _feedback(training: BackgroundTraining) -> FineTune.Feedback:
+    seen = training.progress
+    return FineTune.Feedback(
+        step=seen.step,
+        steps=seen.steps,
+        left=convert.to_duration(seen.left),
+        loss=seen.loss,
+        names=list(seen.values),
+        values=list(seen.values.values()),
+    )
+
+
+def main() -> None:
+    run(TrainerNode)

@@ -1,0 +1,121 @@
+"""Fine-tuning as an action: progress while it runs, cancel saves, a wrong goal is refused."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from molmoact_msgs.action import FineTune
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from molmoact_ros.nodes import trainer_node
+from molmoact_ros.train.background import BackgroundTraining
+
+pytestmark = pytest.mark.timeout(120)
+
+TRAINS = """
+import json, pathlib, signal, sys, time
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir(parents=True, exist_ok=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+for step in range(1, int(sys.argv[sys.argv.index("--set") + 1].split("=")[1]) + 1):
+    line = {"kind": "train", "step": step, "loss": 9.0 - step, "samples_s": 8.0}
+    with (out / "metrics.jsonl").open("a") as f:
+        f.write(json.dumps(line) + "\\n")
+    time.sleep(0.2)
+"""
+
+
+class Person:
+    """A node under test and an action client, spun together."""
+
+    def __init__(self) -> None:
+        self.trainer = trainer_node.TrainerNode()
+        self.trainer.set_parameters([rclpy.Parameter("report_period", value=0.1)])
+        self.trainer.trigger_configure()
+        self.trainer.trigger_activate()
+        self.node = Node("person")
+        self.client = ActionClient(self.node, FineTune, "trainer/fine_tune")
+        self.executor = SingleThreadedExecutor()
+        for node in (self.trainer, self.node):
+            self.executor.add_node(node)
+        self.seen: list[FineTune.Feedback] = []
+
+    def until(self, done: Callable[[], bool]) -> None:
+        end = time.monotonic() + 60.0
+        while not done():
+            assert time.monotonic() < end, "nothing happened for a minute"
+            self.executor.spin_once(timeout_sec=0.1)
+
+    def send(self, goal: FineTune.Goal) -> Any:
+        self.until(lambda: self.client.server_is_ready())
+        future = self.client.send_goal_async(goal, lambda got: self.seen.append(got.feedback))
+        self.until(future.done)
+        return future.result()
+
+    def close(self) -> None:
+        self.trainer.halt()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.trainer.destroy_node()
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
+    fake = functools.partial(BackgroundTraining, command=(sys.executable, "-c", TRAINS))
+    monkeypatch.setattr(trainer_node, "BackgroundTraining", fake)
+    rclpy.init()
+    made = Person()
+    yield made
+    made.close()
+    rclpy.try_shutdown()
+
+
+def goal(tmp_path: Path, steps: int) -> FineTune.Goal:
+    return FineTune.Goal(
+        data=str(tmp_path),
+        out=str(tmp_path / "run"),
+        size="micro",
+        preset="micro-cpu",
+        fields=[f"steps={steps}"],
+    )
+
+
+def test_progress_is_feedback_and_the_end_is_a_result(person: Person, tmp_path: Path) -> None:
+    handle = person.send(goal(tmp_path, 5))
+    assert handle.accepted
+    over = handle.get_result_async()
+    person.until(over.done)
+    result = over.result().result
+    assert (result.reason, result.step) == (result.FINISHED, 5)
+    assert person.seen and person.seen[-1].steps == 5
+    assert "samples_s" in person.seen[-1].names
+    assert person.seen[0].loss > person.seen[-1].loss or len(person.seen) == 1
+
+
+def test_cancel_saves_and_says_how_to_go_on(person: Person, tmp_path: Path) -> None:
+    handle = person.send(goal(tmp_path, 500))
+    over = handle.get_result_async()
+    person.until(lambda: bool(person.seen))
+    person.until(handle.cancel_goal_async().done)
+    person.until(over.done)
+    result = over.result().result
+    assert result.reason == result.CANCELED
+    assert "the same goal continues" in result.message
+
+
+def test_a_second_goal_and_a_wrong_one_are_refused(person: Person, tmp_path: Path) -> None:
+    wrong = goal(tmp_path, 5)
+    wrong.preset = "best"
+    assert not person.send(wrong).accepted
+    assert person.send(goal(tmp_path, 500)).accepted
+    person.until(lambda: bool(person.seen))
+    assert not person.send(goal(tmp_path / "other", 5)).accepted
