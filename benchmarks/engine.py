@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from engine_measure import Bench, roofline, table
 from engine_scene import qwen_tokenizer
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from molmoact_ros.engine.answers import AnswerShape, answer_automaton
 from molmoact_ros.engine.engine import Engine
@@ -118,33 +118,45 @@ def copy_bandwidth() -> float:
 
 def plot(results: list[dict[str, Any]], plain: dict[str, Any], path: Path) -> None:
     """Forwards a thought over the share of depth codes that stay."""
-    width, height, left, bottom = 720, 420, 70, 50
+    width, height, left, bottom, above = 960, 560, 80, 70, 90
     image = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(image)
-    top = plain["forwards"] * 1.05
+    small, large = ImageFont.load_default(16), ImageFont.load_default(22)
+    top = plain["forwards"] * 1.12
 
     def at(hits: float, forwards: float) -> tuple[float, float]:
         return (
-            left + hits * (width - left - 30),
-            height - bottom - forwards / top * (height - bottom - 40),
+            left + hits * (width - left - 40),
+            height - bottom - forwards / top * (height - bottom - above),
         )
 
-    draw.rectangle([at(0, top), at(1, 0)], outline="#999999")
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        draw.text((20, at(0, share * top)[1] - 6), f"{share * top:.0f}", fill="black")
-        draw.line([at(0, share * top), at(1, share * top)], fill="#e5e5e5")
+    for step in range(0, int(top), 50):
+        draw.line([at(0, step), at(1, step)], fill="#e3e6ea")
+        draw.text((left - 12, at(0, step)[1]), str(step), fill="#444444", font=small, anchor="rm")
     for hits in HITS:
-        draw.text((at(hits, 0)[0] - 8, height - bottom + 8), f"{hits:g}", fill="black")
-    draw.text((left + 150, height - 22), "share of depth codes that stay from frame to frame",
-              fill="black")  # fmt: skip
-    draw.text((left, 10), "forwards a thought (grey: one token at a time)", fill="black")
-    draw.line([at(0, plain["forwards"]), at(1, plain["forwards"])], fill="#777777", width=2)
-    for mode, colour in (("strict", "#c0392b"), ("constrained", "#2471a3")):
-        points = [at(r["hits"], r["forwards"]) for r in results if r["mode"] == mode]
-        draw.line(points, fill=colour, width=3)
-        for x, y in points:
-            draw.ellipse([x - 4, y - 4, x + 4, y + 4], fill=colour)
-        draw.text((points[0][0] + 6, points[0][1] - 16), mode, fill=colour)
+        x, y = at(hits, 0)
+        draw.text((x, y + 10), f"{hits:.0%}", fill="#444444", font=small, anchor="mt")
+    middle = (at(0, 0)[0] + at(1, 0)[0]) / 2
+    words = "depth codes that stay from frame to frame"
+    draw.text((middle, height - 18), words, fill="#444444", font=small, anchor="mb")
+    draw.text((left, 20), "Forwards of the language model for one thought", fill="black",
+              font=large)  # fmt: skip
+    draw.line([at(0, plain["forwards"]), at(1, plain["forwards"])], fill="#888888", width=2)
+    x, y = at(1, plain["forwards"])
+    draw.text((x, y - 8), f"plain: {plain['forwards']:.0f}", fill="#666666", font=small,
+              anchor="rb")  # fmt: skip
+    looks = {"strict": ("#d35400", 9, 62), "constrained": ("#1f6fb2", 4, 330)}
+    for mode, (colour, thick, place) in looks.items():
+        mine = [r for r in results if r["mode"] == mode]
+        points = [at(r["hits"], r["forwards"]) for r in mine]
+        draw.line(points, fill=colour, width=thick)
+        for (x, y), result in zip(points, mine, strict=True):
+            draw.ellipse([x - thick, y - thick, x + thick, y + thick], fill=colour)
+            if mode == "constrained":
+                draw.text((x, y - 14), f"{result['forwards']:.0f}", fill=colour, font=small,
+                          anchor="mb")  # fmt: skip
+        draw.line([left + place, 62, left + place + 30, 62], fill=colour, width=thick)
+        draw.text((left + place + 40, 62), mode, fill=colour, font=small, anchor="lm")
     image.save(path)
 
 
