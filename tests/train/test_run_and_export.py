@@ -108,6 +108,21 @@ def test_an_export_is_a_checkpoint_with_statistics_card_and_self_test(
     assert (out / "adapter" / "adapter_model.safetensors").is_file() == (method == "lora")
 
 
+def test_a_part_with_rate_zero_stays_as_it_was_and_is_exported(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A run's checkpoints leave frozen parts out; the exported network must have them."""
+    recipe = small_recipe(steps=1, lr_vit=0.0)
+    source, run, out = source_of(folder, recipe), tmp_path / "run", tmp_path / "out"
+    outcome = Trainer(source, run, ALONE).run()
+    (run / "recipe.json").write_text(recipe.to_json())
+    export_run(run, source.base, source.folders[0], out, outcome.checkpoint, recipe)
+    before, after = (load_checkpoint(f).model.state_dict() for f in (source.base, out))
+    same = {name: torch.equal(before[name].bfloat16().float(), after[name]) for name in before}
+    assert all(equal for name, equal in same.items() if "image_vit" in name)
+    assert not all(equal for name, equal in same.items() if "blocks" in name)
+
+
 def test_the_self_test_notices_statistics_of_another_data_set(folder: Path, tmp_path: Path) -> None:
     source = source_of(folder, small_recipe(steps=1))
     outcome = Trainer(source, tmp_path / "run", ALONE).run()
