@@ -2,8 +2,8 @@
 # A small MolmoAct that drives, made from nothing: data, training, export, score. Goes on where it
 # was stopped; every step says what it does.
 #
-#     ./run shell benchmarks/small_policy.sh OUT            (with a GPU: about half an hour)
-#     ./run shell benchmarks/small_policy.sh OUT cpu        (two idle cores: a night)
+#     ./run shell benchmarks/small_policy.sh OUT            (with a GPU)
+#     ./run shell benchmarks/small_policy.sh OUT cpu        (two idle cores: a night or more)
 set -euo pipefail
 out="${1:?give a folder for data, runs and the checkpoint}"
 device="${2:-cuda}"
