@@ -117,21 +117,25 @@ class Speller:
         return tuple(self._spell(before, text, follower))
 
     def _find(self, state: int, last: int) -> tuple[Label, SpellingTree] | None:
-        lead, behind = self._grammar.run(state)
+        forced, behind = self._grammar.run(state)
         label = self._grammar.label(behind)
         if label is None or label[0] == "depth":
             return None
+        try:
+            lead = forced.decode()
+        except UnicodeDecodeError:
+            return None  # the last token ended in the middle of a character
         values = SYMBOLS if label[0] == "action" else NUMBERS
         before = (self._bytes_of[last] or b"").decode(errors="ignore")
-        found = [self._followed(state, before, lead.decode() + values[0], f) for f in FOLLOWERS]
+        found = [self._followed(state, before, lead + values[0], f) for f in FOLLOWERS]
         texts = tuple(text or "" for text in found)
         ends = tuple(index for index, text in enumerate(texts) if text)
-        key = (label[0], lead.decode(), last, texts)
+        key = (label[0], lead, last, texts)
         if key not in self._trees:
             tree = SpellingTree(ends)
             for value, text in enumerate(values):
                 for index, end in enumerate(ends):
-                    tokens = self._spell(before, lead.decode() + text, texts[end])
+                    tokens = self._spell(before, lead + text, texts[end])
                     tree.add(value * len(ends) + index, tokens)
             self._trees[key] = tree
         return label, self._trees[key]
