@@ -39,6 +39,8 @@ PYPI = {
 }
 # In requirements/train.txt: a robot labels and trains nothing.
 TRAINING = {"pyarrow", "peft", "rosbags", "tensorboard", "h5py"}
+# Nothing else needs it; `molmoact bag rerun` says how to install it.
+OPTIONAL = {"rerun"}
 # Only the simulator and benchmarks need them; a robot has neither.
 SIMULATION = {"pinocchio", "mujoco", "franky_sim", "psutil", "fast_simplification"}
 
@@ -90,7 +92,7 @@ def test_every_import_is_declared() -> None:
     robot = set(_pins("robot"))
     missing = {}
     for path in sorted(CODE.rglob("*.py")):
-        for module in _imports(path) - SIMULATION - TRAINING:
+        for module in _imports(path) - SIMULATION - OPTIONAL - TRAINING:
             if module in PIP:
                 if PYPI.get(module, module) not in robot:
                     missing[module] = path.name
