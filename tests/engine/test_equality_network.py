@@ -211,9 +211,9 @@ def test_the_vocabulary_of_7b_d(seed: int, mode: str, words, tiny, grammar_of) -
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mode", ["constrained", "strict"])
-@pytest.mark.parametrize(("name", "seeds"), [("nano", range(100, 240)), ("D", range(100, 140))])
+@pytest.mark.parametrize(("name", "seeds"), [("nano", range(100, 255)), ("D", range(100, 113))])
 def test_a_thousand_cases(name: str, seeds: range, mode: str, words, tiny, grammar_of) -> None:
-    """Three comparisons a seed, 1,080 in all."""
+    """Three comparisons a seed, 1,008 in all."""
     compared = 0
     for seed in seeds:
         case = draw(seed, name, mode, words, tiny)
