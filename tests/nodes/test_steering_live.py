@@ -36,7 +36,7 @@ pytestmark = [
 NODES = ("sim_arm", "sim_cameras", "franka", "commander", "policy", "viewer", "steering")
 CAMERA = EXTERNAL.camera(320, 240)
 TASK = "put the red cube on the plate"
-NEAR = 8.0  # units of the 0..255 grid
+NEAR = 12.0  # units of the 0..255 grid
 
 
 class Operator:
@@ -183,7 +183,7 @@ def test_a_stroke_changes_where_the_arm_goes(operator: Operator, kind: str) -> N
     assert np.allclose(convert.trace_points(operator.traces[-1]), points, atol=1e-3)
     assert operator.person.policy.steering_active
     last = np.array(points[-1])
-    assert operator.until(lambda: np.linalg.norm(operator.tool_on_grid() - last) < NEAR), (
+    assert operator.until(lambda: np.linalg.norm(operator.tool_on_grid() - last) < NEAR, 60.0), (
         f"{points}, the tool is at {operator.tool_on_grid()}, {operator.person.poses[-1][1]}: "
         f"{operator.person.command.reason}; {operator.person.policy.detail}; "
         f"{operator.person.arm.detail}"

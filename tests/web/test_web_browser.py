@@ -124,7 +124,7 @@ def test_a_new_thought_is_added_and_the_old_ones_stay(page: Any, state: PageStat
     state.add_thought(ThoughtView(8, state.clock(), SUGGESTION, timings=timings))
     wait(lambda: len(page.find_elements("css selector", "#thoughts li")) == 2)
     numbers = page.find_elements("css selector", "#thoughts .number")
-    assert [number.text for number in numbers] == ["#8", "#7"]
+    wait(lambda: [number.text for number in numbers] == ["#8", "#7"])  # it fades in
     assert page.execute_script("return window.moved") == 1
     assert page.find_elements("css selector", "#thoughts li[data-kept=yes]")
     legend = [span.text for span in page.find_elements("css selector", "#legend span")]

@@ -187,6 +187,7 @@ def moving_requests(frame: int) -> list[dict[str, Any]]:
         "review": {"plan": 1, "choice": "approve"},
         "record": {"choice": "start"},
         "hand": {"choice": "policy"},
+        "jog": {"axes": [0.0] * 6, "buttons": [True, False, False, False]},
     }
     free = {"stop", "ping", "drive", "preview", "freeze"}
     return [{"type": kind, **fields.get(kind, {})} for kind in COMMANDS if kind not in free]
