@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,6 @@ HELD, FREE = [True, False, False, False], [False, False, False, False]
 @pytest.fixture
 def state() -> PageState:
     return PageState(Session("a model", "a test", (SUGGESTION,), has_teleop=True))
-
-
-@pytest.fixture
-def commands() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def server(state: PageState, commands: Recorder) -> Iterator[SteeringServer]:
-    with SteeringServer(state, commands, port=0) as running:
-        yield running
 
 
 def jog(axes: object, buttons: object) -> str:

@@ -1,7 +1,7 @@
 """A bag as a Rerun recording (.rrd): everything the robot saw, thought and did, on one timeline.
 
 The time of an entry is its header's stamp: a thought appears at the picture it is about, not when
-it was ready. Rerun is optional and imported only here.
+it was ready. Rerun is optional and imported only here and in ``rerun_layout``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from molmoact_ros.bags.executed import Executed
 from molmoact_ros.bags.metadata import BadBag
 from molmoact_ros.bags.observations import BagObservations
 from molmoact_ros.bags.pictures import DEPTH_HEADER
+from molmoact_ros.bags.rerun_layout import CAMERA, TIMELINE, blueprint
 from molmoact_ros.bags.roles import codes_of, colour_of, depth_of, pose_of, rows_of, trace_of
 from molmoact_ros.geometry import Camera, Floats, Pose
 from molmoact_ros.model.depth_codec import GRID, DepthCodec
@@ -25,17 +26,15 @@ from molmoact_ros.viz.chunk_path import chunk_path
 from molmoact_ros.viz.colours import EXECUTED, HUMAN, MODEL
 from molmoact_ros.viz.depth_view import depth_mono8
 from molmoact_ros.viz.jpeg import encode_jpeg
-from molmoact_ros.viz.lift3d import lift_trace
+from molmoact_ros.viz.lift3d import PLANE_Z_M, lift_trace
 from molmoact_ros.viz.markers import gripper_colour
 from molmoact_ros.viz.trace_view import grid_to_pixels
 
-TIMELINE = "time"
-CAMERA, IMAGE = "world/camera", "world/camera/image"
+IMAGE = f"{CAMERA}/image"
 PATH_S = 12.0
 """Seconds of executed path that stay visible, as in the film."""
 HUMAN_SOURCE = 1
 """VisualTrace.SOURCE_HUMAN."""
-PLANE_Z_M = 0.02
 QUALITY = 85
 
 
@@ -73,7 +72,7 @@ class _Export:
         self._codec = DepthCodec.from_package()
         self._executed = Executed(source.reader, source.roles)
         self._stream = rr.RecordingStream("molmoact", recording_id=source.reader.path.name)
-        self._stream.save(str(out), default_blueprint=_blueprint(rr))
+        self._stream.save(str(out), default_blueprint=blueprint())
         self.counts: dict[str, int] = {}
         self._pictured: dict[str, float] = {}
         self._depth: Any = None
@@ -229,31 +228,3 @@ class _Export:
         if self._said.get(entity) != words:
             self._said[entity] = words
             self._log(entity, stamp, self._rr.TextDocument(words))
-
-
-def _blueprint(rr: Any) -> Any:
-    """How the viewer opens: space and pictures on the left, words and curves on the right."""
-    import rerun.blueprint as rrb
-
-    return rrb.Blueprint(
-        rrb.Horizontal(
-            rrb.Vertical(
-                rrb.Spatial3DView(origin="world", name="Robot"),
-                rrb.Horizontal(
-                    rrb.Spatial2DView(origin=CAMERA, name="What it sees, where it will go"),
-                    rrb.Spatial2DView(origin="model/depth", name="Depth it imagines (relative)"),
-                    rrb.Spatial2DView(origin="wrist/image", name="Wrist"),
-                ),
-            ),
-            rrb.Vertical(
-                rrb.TextDocumentView(origin="instruction", name="Instruction"),
-                rrb.TextDocumentView(origin="thought/text", name="Thought"),
-                rrb.TimeSeriesView(origin="gripper", name="Gripper"),
-                rrb.TextLogView(origin="log", name="Thoughts"),
-                row_shares=[1, 3, 2, 2],
-            ),
-            column_shares=[3, 1],
-        ),
-        rrb.TimePanel(state="collapsed", timeline=TIMELINE),
-        collapse_panels=True,
-    )

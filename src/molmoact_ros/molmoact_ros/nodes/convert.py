@@ -14,8 +14,6 @@ from molmoact_msgs.msg import (
     ActionChunk,
     ChunkCommand,
     DepthTokens,
-    Reasoning,
-    StageTiming,
     TracePoint,
     VisualTrace,
 )
@@ -24,8 +22,6 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from molmoact_ros.geometry import Camera, Floats, Pose
-from molmoact_ros.policy.base import Observation
-from molmoact_ros.reasoning.thought import Thought
 
 ACTION_NAMES = ("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper")
 _BRIDGE = CvBridge()
@@ -201,47 +197,6 @@ def trace_message(points: Sequence[Sequence[float]], header: Header, **fields: i
 def trace_points(message: VisualTrace) -> NDArray[np.float32]:
     """float32 [L, 2] on the 0..255 grid."""
     return np.array([[p.x, p.y] for p in message.points], dtype=np.float32).reshape(-1, 2)
-
-
-def reasoning_message(
-    chunk_id: int,
-    observation: Observation,
-    thought: Thought,
-    *,
-    header: Header,
-    model: str,
-    period: float,
-    frame: str,
-) -> Reasoning:
-    height, width = observation.images[0].shape[:2]
-    message = Reasoning(
-        header=header,
-        chunk_id=chunk_id,
-        instruction=observation.instruction,
-        steered=thought.steered,
-        text=thought.text,
-        model=model,
-        trace=trace_message(
-            thought.trace.tolist(),
-            header,
-            source=VisualTrace.SOURCE_MODEL,
-            image_width=width,
-            image_height=height,
-        ),
-        actions=chunk_message(thought.actions, period, frame),
-        timings=[StageTiming(stage=k, seconds=float(v)) for k, v in stages(thought)],
-    )
-    if thought.depth is not None:
-        rows, cols = thought.depth.shape
-        message.depth = DepthTokens(
-            rows=rows, cols=cols, codebook_size=128, codes=thought.depth.ravel().tolist()
-        )
-    return message
-
-
-def stages(thought: Thought) -> list[tuple[str, float]]:
-    """Stage names and seconds; a policy's own "total" is no stage."""
-    return [(name, value) for name, value in thought.timings.items() if name != "total"]
 
 
 def codes_from(message: DepthTokens) -> NDArray[np.uint8] | None:

@@ -6,7 +6,14 @@ import threading
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from molmoact_msgs.msg import ChunkCommand, PolicyStatus, Reasoning, VisualTrace
+from molmoact_msgs.msg import (
+    ChunkCommand,
+    DepthTokens,
+    PolicyStatus,
+    Reasoning,
+    StageTiming,
+    VisualTrace,
+)
 from std_msgs.msg import Header
 
 from molmoact_ros.geometry import Floats
@@ -56,7 +63,7 @@ class PolicyVoice:
     def thought(self, chunk_id: int, observation: Observation, thought: Thought) -> Reasoning:
         """Publish a thought that may become a motion."""
         header = self.header(observation)
-        message = convert.reasoning_message(
+        message = _reasoning(
             chunk_id,
             observation,
             thought,
@@ -78,7 +85,7 @@ class PolicyVoice:
             )
         self._reasoning.publish(message)
         self.status.rows = len(thought.actions)
-        self.status.inference_time = sum(s for _, s in convert.stages(thought))
+        self.status.inference_time = sum(s for _, s in _stages(thought))
         return message
 
     def refusal(self, chunk_id: int, observation: Observation, refusal: ThoughtRefused) -> None:
@@ -114,3 +121,44 @@ def progress(segment: Segment) -> str:
     if segment.kind == "row":
         return f"thinking: depth and trace are there, row {segment.index + 1} is written"
     return f"thinking: {'depth is' if segment.kind == 'depth' else 'depth and trace are'} there"
+
+
+def _reasoning(
+    chunk_id: int,
+    observation: Observation,
+    thought: Thought,
+    *,
+    header: Header,
+    model: str,
+    period: float,
+    frame: str,
+) -> Reasoning:
+    height, width = observation.images[0].shape[:2]
+    message = Reasoning(
+        header=header,
+        chunk_id=chunk_id,
+        instruction=observation.instruction,
+        steered=thought.steered,
+        text=thought.text,
+        model=model,
+        trace=convert.trace_message(
+            thought.trace.tolist(),
+            header,
+            source=VisualTrace.SOURCE_MODEL,
+            image_width=width,
+            image_height=height,
+        ),
+        actions=convert.chunk_message(thought.actions, period, frame),
+        timings=[StageTiming(stage=k, seconds=float(v)) for k, v in _stages(thought)],
+    )
+    if thought.depth is not None:
+        rows, cols = thought.depth.shape
+        message.depth = DepthTokens(
+            rows=rows, cols=cols, codebook_size=128, codes=thought.depth.ravel().tolist()
+        )
+    return message
+
+
+def _stages(thought: Thought) -> list[tuple[str, float]]:
+    """Stage names and seconds; a policy's own "total" is no stage."""
+    return [(name, value) for name, value in thought.timings.items() if name != "total"]

@@ -36,7 +36,7 @@ from molmoact_ros.viz.chunk_path import chunk_path
 from molmoact_ros.viz.colours import EXECUTED, HUMAN, MODEL
 from molmoact_ros.viz.depth_view import colour_depth, depth_mono8
 from molmoact_ros.viz.estimated_depth import lift_estimated, workspace_plane
-from molmoact_ros.viz.lift3d import lift_trace
+from molmoact_ros.viz.lift3d import PLANE_Z_M, lift_trace
 from molmoact_ros.viz.markers import (
     LineStrip,
     chunk_markers,
@@ -50,8 +50,6 @@ from molmoact_ros.viz.scores import Scores
 from molmoact_ros.viz.trace_view import draw_overlay
 
 EXECUTED_POINTS = 150
-PLANE_Z_M = 0.02
-"""Where a trace lies without depth: a little above the table, where it can be seen."""
 DEPTH_LOST_S = 2.0
 """A depth camera that was silent for so long against the arm's state counts as not there."""
 

@@ -35,6 +35,10 @@ class LiftedTrace:
     measured: Flags
 
 
+PLANE_Z_M = 0.02
+"""Where a trace lies without depth: a little above the table, where it can be seen."""
+
+
 def lift_trace(
     trace: NDArray[np.floating],
     camera: Camera,

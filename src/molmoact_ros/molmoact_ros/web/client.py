@@ -204,7 +204,7 @@ class Client:
         if refused := self._seat.may(self, request.kind):
             raise PageError(refused)
         if request.kind == "drive":
-            return self._drive(request.want)
+            return self._seat.ask(self, self._name, request.want)
         if request.kind == "freeze":
             stamp = self._easel.freeze(request.frame).stamp
             await self._reply("frozen", frame=request.frame, stamp=stamp)
@@ -224,14 +224,6 @@ class Client:
             easel, points = self._easel, request.points
             picture, png = await asyncio.to_thread(easel.preview, request.frame, points)
             await self._send_image(Stream.PREVIEW, picture.number, picture.stamp, png)
-
-    def _drive(self, want: bool) -> str:
-        if not want:
-            self._seat.leave(self)
-            return "you are watching now"
-        if refused := self._seat.take(self, self._name):
-            raise PageError(refused)
-        return "you drive now"
 
     def _reply_error(self, number: int, message: str) -> None:
         # Limited, so that a page gone mad does not make us send as fast as it does.

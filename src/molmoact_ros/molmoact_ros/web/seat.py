@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from molmoact_ros.web.page import PageError
+
 IDLE_S = 20.0
 """After this long without a command the seat may be taken by another page."""
 
@@ -51,6 +53,15 @@ class Seat:
             )
         self._give(page, name)
         return ""
+
+    def ask(self, page: object, name: str, want: bool) -> str:
+        """Drive, or hand over: what to tell the page. Raises PageError when it is refused."""
+        if not want:
+            self.leave(page)
+            return "you are watching now"
+        if refused := self.take(page, name):
+            raise PageError(refused)
+        return "you drive now"
 
     def may(self, page: object, kind: str) -> str:
         """Whether the page may send a command of this kind: "" or why not. Notes the time."""
