@@ -1,29 +1,24 @@
 """Close the loop without ROS: physics, cameras and a policy in one process, for fast scoring.
 
-Thoughts arrive late as they do on a robot; ground truth only scores.
-Run: python -m molmoact_ros.evals.offline_rollout --seeds 10
+Thoughts arrive late as they do on a robot; ground truth only scores. `molmoact eval sim` uses it.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from molmoact_ros.evals.offline_robot import ROW_S, OfflineRobot
-from molmoact_ros.policy.base import Observation, Policy, PolicyError
+from molmoact_ros.policy.base import Observation, Policy
+from molmoact_ros.policy.goal import STILL_MOTION
 from molmoact_ros.reasoning.thought import Thought
 from molmoact_ros.sim.judge import Judge, Truth, Verdict
-from molmoact_ros.sim.layout import scene_spec
 from molmoact_ros.sim.renderer import CameraFrame, SceneRenderer
 from molmoact_ros.sim.scene import object_poses
-from molmoact_ros.sim.tasks import FAMILIES, Task, sample_instruction, sample_task
+from molmoact_ros.sim.tasks import Task
 
-STILL_MOTION = 2e-3
 REST_S = 2.0
 
 
@@ -106,56 +101,3 @@ def run_episode(
             break
     episode.seconds = len(episode.truths) * ROW_S
     return episode
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Score the scripted policy over families and seeds; prints a line an episode and a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--width", type=int, default=320, help="pixels; the height follows 4:3")
-    parser.add_argument("--rethink", type=int, default=4, help="rows between thoughts")
-    parser.add_argument("--latency", type=int, default=2, help="rows a thought takes")
-    options = parser.parse_args(argv)
-
-    from molmoact_ros.model.depth_codec import DepthCodec
-    from molmoact_ros.policy.scripted.policy import ScriptedPolicy
-
-    policy = ScriptedPolicy(DepthCodec.from_package())
-    spec = scene_spec(0)
-    robot = OfflineRobot(spec)
-    renderer = SceneRenderer(spec, options.width, options.width * 3 // 4)
-    timing = Timing(options.rethink, options.latency)
-    table = []
-    for family in options.families:
-        done, seconds, thinking = 0, [], []
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
-            task = sample_task(family, seed)
-            robot.reset(scene_spec(seed))
-            instruction, start = sample_instruction(family, seed), time.perf_counter()
-            try:
-                episode = run_episode(robot, renderer, policy, task, instruction, timing)
-            except PolicyError as error:
-                episode = Episode(Verdict(False, str(error)))
-            done += episode.verdict.success
-            seconds.append(episode.seconds)
-            thinking += [sum(thought.timings.values()) for thought in episode.thoughts]
-            sys.stdout.write(
-                f"{family} seed {seed}: {episode.verdict.words} [{instruction}] "
-                f"{episode.seconds:.1f} s, {len(episode.thoughts)} thoughts, "
-                f"took {time.perf_counter() - start:.1f} s\n"
-            )
-            sys.stdout.flush()
-        table.append(
-            f"| {family} | {done}/{options.seeds} | {np.mean(seconds):.1f} "
-            f"| {1000 * float(np.median(thinking or [0.0])):.0f} |"
-        )
-    head = ["| family | success | mean seconds | median ms a thought |", "|---|---|---|---|"]
-    sys.stdout.write("\n".join(head + table) + "\n")
-    renderer.close()
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
