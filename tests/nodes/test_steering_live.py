@@ -75,7 +75,13 @@ class Operator:
         box = self.browser.find_element("id", "instruction")
         box.clear()
         box.send_keys(TASK)
-        self.press("start")
+        # Right after the start of all nodes the policy may still be loading, which the page says.
+        assert self.until(self.person.starter.service_is_ready, 90.0)
+        for _ in range(3):
+            self.press("start")
+            self.listen(3.0)
+            if "is not there" not in self.text("toast"):
+                break
         assert self.until(lambda: self.person.thoughts), self.text("toast")
 
     def listen(self, seconds: float) -> None:

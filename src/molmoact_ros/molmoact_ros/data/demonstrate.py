@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -226,5 +227,5 @@ def _shares(wanted: list[Demonstration], jobs: int) -> Iterator[list[bool]]:
     if jobs <= 1:
         yield from map(record_share, shares)
         return
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         yield from pool.map(record_share, shares)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 from molmoact_ros.bags.episodes import read_episode
@@ -158,7 +159,7 @@ def _worked(jobs: Sequence[Job], processes: int) -> Iterator[Done]:
     if processes <= 1:
         yield from map(label_bag, jobs)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         yield from pool.map(label_bag, jobs)
 
 

@@ -12,6 +12,8 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 from molmoact_ros.data.card import DataCard
@@ -31,13 +33,15 @@ def scatter_card(jitter: float) -> DataCard:
     return DataCard(name=KEY, depth_codebook=labeller.codebook, software=note)
 
 
+@cache
+def _scatterer(jitter: float) -> Scatterer:
+    """Of this process: the scene takes a second to build."""
+    return Scatterer(scatter_card(jitter))
+
+
 def share_of(wanted: Share) -> int:
-    """One shard in a process of its own."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    scatterer = Scatterer(scatter_card(wanted.jitter))
-    count = scatterer.share(wanted)
-    scatterer.close()
-    return count
+    """One shard in a worker process."""
+    return _scatterer(wanted.jitter).share(wanted)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +71,9 @@ def run(values: argparse.Namespace) -> int:
     if values.finish:
         wanted = []
     scatterer = Scatterer(card) if wanted and values.jobs <= 1 else None
-    with ProcessPoolExecutor(max(1, values.jobs)) as pool:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Spawned, not forked: a forked child waits for ever for torch's threads of the parent.
+    with ProcessPoolExecutor(max(1, values.jobs), mp_context=get_context("spawn")) as pool:
         counts = map(scatterer.share, wanted) if scatterer else pool.map(share_of, wanted)
         for done, _ in enumerate(counts, 1):
             left = (time.monotonic() - started) / done * (len(wanted) - done)

@@ -45,6 +45,9 @@ LABELS = {
 }
 
 
+_FIND_S = 2.0
+
+
 class RosCommands:
     """Implements web.page.PageCommands. Futures are completed by the node's executor."""
 
@@ -88,7 +91,7 @@ class RosCommands:
     def stop(self) -> str:
         # The commander first: it holds the arm at once; the policy may take its time.
         try:
-            answer = self._call(self._stop, Trigger.Request())
+            answer = self._call(self._stop, Trigger.Request(), find=0.0)
         finally:
             if self._cancel.service_is_ready():
                 self._cancel.call_async(Trigger.Request())
@@ -172,8 +175,11 @@ class RosCommands:
             raise PageError(answer.message)
         return str(answer.message)
 
-    def _call(self, client: Client, request: Any, timeout: float | None = None) -> Any:
-        if not client.service_is_ready():
+    def _call(
+        self, client: Client, request: Any, timeout: float | None = None, find: float = _FIND_S
+    ) -> Any:
+        # A node that has just started is found a moment later.
+        if not client.service_is_ready() and not client.wait_for_service(find):
             raise PageError(f"{client.srv_name} is not there: check that its node runs")
         done = threading.Event()
         future = client.call_async(request)
