@@ -77,6 +77,19 @@ def test_steering_draws_from_the_tool_to_another_cube_than_the_words_name(arena:
     assert np.linalg.norm(line - aim, axis=1).min() < 15.0
 
 
+def test_a_guided_trial_draws_the_way_to_the_named_cube(arena: Arena) -> None:
+    fake, trial = Fake(), make_trial("put_on", 1)
+    row = arena.run(Patient(fake), trial, guided=True)
+    assert not row["success"] and len(fake.seen) == row["thoughts"]
+    camera, line = fake.seen[0].camera, fake.seen[0].steering
+    assert camera is not None and line is not None
+    for thing in (trial.task.cube, "plate"):
+        aim = camera.grid_from_pixels(
+            camera.project(trial.scene.poses[thing].position[None])[0]
+        )[0]
+        assert np.linalg.norm(line - aim, axis=1).min() < 15.0, thing
+
+
 def test_a_film_keeps_every_thought_with_its_pictures(arena: Arena) -> None:
     patient = Patient(Fake())
     patient.record = RunRecord("x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from molmoact_ros.nodes import trainer_node
+from molmoact_ros.nodes.page_training import PageTraining
 from molmoact_ros.train.background import BackgroundTraining
+from molmoact_ros.web.page import PageError, PageState
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -26,7 +29,8 @@ import json, pathlib, signal, sys, time
 out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
 out.mkdir(parents=True, exist_ok=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-for step in range(1, int(sys.argv[sys.argv.index("--set") + 1].split("=")[1]) + 1):
+steps = int(sys.argv[sys.argv.index("--set") + 1].split("=")[1]) if "--set" in sys.argv else 500
+for step in range(1, steps + 1):
     line = {"kind": "train", "step": step, "loss": 9.0 - step, "samples_s": 8.0}
     with (out / "metrics.jsonl").open("a") as f:
         f.write(json.dumps(line) + "\\n")
@@ -110,6 +114,46 @@ def test_cancel_saves_and_says_how_to_go_on(person: Person, tmp_path: Path) -> N
     result = over.result().result
     assert result.reason == result.CANCELED
     assert "the same goal continues" in result.message
+
+
+def test_the_page_starts_what_the_trainer_is_set_up_for(person: Person, tmp_path: Path) -> None:
+    """The page names no folder; progress, saving and the end come back as its status."""
+    state, steering = PageState(), Node("steering")
+    training = PageTraining(steering, state)
+    person.executor.add_node(steering)
+
+    def shown() -> dict[str, Any]:
+        return state.snapshot().status["training"] or {}
+
+    person.until(lambda: shown().get("step") == 0)
+    refused: list[str] = []
+    asked = threading.Thread(target=lambda: refused.append(said(training.start)))
+    asked.start()
+    person.until(lambda: not asked.is_alive())
+    assert "its parameters data, out" in refused[0]
+    for name, value in (("data", str(tmp_path)), ("out", str(tmp_path / "run")),
+                        ("size", "micro"), ("preset", "micro-cpu")):  # fmt: skip
+        person.trainer.set_parameters([rclpy.Parameter(name, value=value)])
+    asked = threading.Thread(target=lambda: refused.append(said(training.start)))
+    asked.start()
+    person.until(lambda: shown().get("step", 0) > 0)
+    asked.join()
+    assert refused[1] == "Fine-tuning has started" and shown()["running"]
+    assert shown()["steps"] == 4000, "of the preset micro-cpu"
+    assert "trains already" in said(training.start)
+    assert "saves" in training.stop()
+    person.until(lambda: not shown()["running"])
+    assert "the same goal continues" in shown()["message"]
+    assert "nothing that was started here" in said(training.stop)
+    person.executor.remove_node(steering)
+    steering.destroy_node()
+
+
+def said(call: Callable[[], str]) -> str:
+    try:
+        return call()
+    except PageError as refusal:
+        return str(refusal)
 
 
 def test_a_second_goal_and_a_wrong_one_are_refused(person: Person, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from web_helpers import Recorder
 
 from molmoact_ros.web.page import PageState
 from molmoact_ros.web.server import SteeringServer
-from molmoact_ros.web.status import RecorderStatus, Session, ThoughtView
+from molmoact_ros.web.status import RecorderStatus, Session, ThoughtView, TrainingStatus
 
 
 def test_the_page_opens_without_a_complaint_and_says_what_is_missing(
@@ -151,8 +151,30 @@ def test_every_screen_holds_it_and_every_target_is_large(
     state.set_session(Session("a model", "a test", has_teleop=True, can_new_scene=True))
     warning = "the disk is full in 12 minutes"
     state.set_recorder(RecorderStatus("recording", SUGGESTION, warnings=(warning,)))
+    state.set_training(TrainingStatus(True, 120, 6000, 4300.0, 1.234))
     wait(lambda: page.find_element("id", "jog").is_displayed() and text(page, "rec-warning"))
+    wait(lambda: page.find_element("id", "train-stop").is_displayed())
     assert_fits(page)
+
+
+def test_fine_tuning_is_started_watched_and_stopped(
+    page: Any, state: PageState, commands: Recorder
+) -> None:
+    assert not page.find_element("id", "train").is_displayed(), "no trainer, no buttons"
+    state.set_training(TrainingStatus())
+    wait(lambda: text(page, "train-words") == "ready")
+    press(page, "train-start")
+    wait(lambda: ("train", "start") in commands.calls)
+    state.set_training(TrainingStatus(True, 120, 6000, 4300.0, 1.234))
+    wait(lambda: text(page, "train-words") == "step 120 of 6000 · 72 min left · loss 1.234")
+    assert not page.find_element("id", "train-start").is_displayed()
+    press(page, "train-stop")
+    wait(lambda: ("train", "stop") in commands.calls)
+    state.set_training(TrainingStatus(False, 121, 6000, message="saved at step 121"))
+    wait(lambda: text(page, "train-end") == "saved at step 121")
+    assert page.find_element("id", "train-start").is_displayed()
+    state.set_training(None)
+    wait(lambda: not page.find_element("id", "train").is_displayed())
 
 
 def assert_fits(page: Any) -> None:

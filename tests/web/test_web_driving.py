@@ -187,6 +187,7 @@ def moving_requests(frame: int) -> list[dict[str, Any]]:
         "review": {"plan": 1, "choice": "approve"},
         "record": {"choice": "start"},
         "hand": {"choice": "policy"},
+        "train": {"choice": "start"},
         "jog": {"axes": [0.0] * 6, "buttons": [True, False, False, False]},
     }
     free = {"stop", "ping", "drive", "preview", "freeze"}
@@ -226,6 +227,7 @@ def test_a_driver_that_leaves_or_sleeps_blocks_nobody() -> None:
         {"type": "record", "choice": "format the disk"},
         {"type": "record", "choice": "start", "task": "a\u0007b"},
         {"type": "hand", "choice": ["policy"]},
+        {"type": "train", "choice": "/data"},
         {"type": "drive", "want": "yes"},
         {"type": "freeze"},
     ],

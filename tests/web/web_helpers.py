@@ -71,6 +71,9 @@ class Recorder:
     def hand(self, choice: str) -> str:
         return self._note("hand", choice)
 
+    def train(self, choice: str) -> str:
+        return self._note("train", choice)
+
     def jog(self, axes: Sequence[float], buttons: Sequence[bool]) -> None:
         self.jogs.append((tuple(axes), tuple(buttons)))
 

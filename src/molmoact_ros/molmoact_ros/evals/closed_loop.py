@@ -119,10 +119,12 @@ class Arena:
     def close(self) -> None:
         self._renderer.close()
 
-    def run(self, policy: Patient, trial: Trial) -> dict[str, Any]:
-        """One trial as the row of a table."""
+    def run(self, policy: Patient, trial: Trial, guided: bool = False) -> dict[str, Any]:
+        """One trial as the row of a table. guided: with the expert's path for the same task."""
         self.robot.reset(trial.scene)
-        policy.line = None
+        task = trial.task
+        goal = Goal(task.family, task.cube, task.target or "")
+        policy.line = self._path_of(goal) if guided else None
         episode = self._episode(policy, trial, trial.task)
         return self._row(policy, trial, episode) | {"success": episode.verdict.success}
 
@@ -151,17 +153,18 @@ class Arena:
         """
         others = [name for name in CUBES if name != trial.task.cube]
         cube = others[trial.seed % len(others)]
+        return Steering(cube, self._path_of(Goal(PICK_UP, cube)))
 
+    def _path_of(self, goal: Goal) -> Line:
         def line(seen: Observation) -> NDArray[np.float32]:
             robot = self.robot
             estimate = truth_estimate(robot, None)
             hand = Hand(robot.command, robot.tcp, robot.width)
-            plan = roll(estimate, hand, Goal(PICK_UP, cube))
             if seen.camera is None:
                 raise PolicyError("steering needs the external camera's calibration")
-            return trace_of_path(plan.path, seen.camera).astype(np.float32)
+            return trace_of_path(roll(estimate, hand, goal).path, seen.camera).astype(np.float32)
 
-        return Steering(cube, line)
+        return line
 
     def _episode(self, policy: Patient, trial: Trial, task: Task) -> Episode:
         try:

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first-seed", type=int, default=0, help="demonstrations begin at 100000")
     parser.add_argument("--steer", action="store_true", help="draw a path to another cube")
     parser.add_argument("--plain", action="store_true", help="ask for actions alone")
+    parser.add_argument("--guided", action="store_true", help="draw the expert's own path")
     parser.add_argument("--rows", type=int, default=300, help="rows of 1/15 s an episode may take")
     parser.add_argument("--rethink", type=int, default=4, help="rows between thoughts")
     parser.add_argument("--latency", type=int, default=2, help="rows until a thought is followed")
@@ -62,7 +64,7 @@ def run(values: argparse.Namespace) -> int:
         return 2
     sys.stdout.write(f"{policy.description}\n")
     arena = Arena(Timing(values.rethink, values.latency), values.rows)
-    act = arena.run_steered if values.steer else arena.run
+    act = arena.run_steered if values.steer else partial(arena.run, guided=values.guided)
     rows: list[dict[str, Any]] = []
     for variation in values.variations:
         for family in values.families:
@@ -120,6 +122,7 @@ def _report(values: argparse.Namespace, description: str, rows: list[dict[str, A
         "policy": description,
         "checkpoint": values.checkpoint,
         "steer": values.steer,
+        "asked": "actions" if values.plain else "actions, path drawn" if values.guided else "all",
         "rethink": values.rethink,
         "latency": values.latency,
         "trials": rows,

@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.page_training import PageTraining
 from molmoact_ros.nodes.runtime import LATCHED_QOS, SENSOR_QOS
 from molmoact_ros.web.page import Drawn, PageError
 
@@ -43,16 +44,14 @@ LABELS = {
     "failure": LabelEpisode.Request.FAILURE,
     "discard": LabelEpisode.Request.DISCARD,
 }
-
-
 _FIND_S = 2.0
 
 
 class RosCommands:
     """Implements web.page.PageCommands. Futures are completed by the node's executor."""
 
-    def __init__(self, node: Node, timeout: float = 3.0) -> None:
-        self._timeout = timeout
+    def __init__(self, node: Node, training: PageTraining, timeout: float = 3.0) -> None:
+        self._training, self._timeout = training, timeout
         client = node.create_client
         self._start = client(StartInstruction, "policy/start")
         self._cancel = client(Trigger, "policy/cancel")
@@ -157,6 +156,9 @@ class RosCommands:
 
     def hand(self, choice: str) -> str:
         return self._accepted(self._select, SelectSource.Request(source=SOURCES[choice]))
+
+    def train(self, choice: str) -> str:
+        return self._training.start() if choice == "start" else self._training.stop()
 
     def jog(self, axes: Sequence[float], buttons: Sequence[bool]) -> None:
         """To the teleop node, which has the dead-man switch and the speed limits."""

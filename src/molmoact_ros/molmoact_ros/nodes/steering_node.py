@@ -24,6 +24,7 @@ from molmoact_ros.geometry import Camera
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.inputs import StaticFrames
 from molmoact_ros.nodes.page_commands import RosCommands
+from molmoact_ros.nodes.page_training import PageTraining
 from molmoact_ros.nodes.page_views import recorder_view, tasks_view
 from molmoact_ros.nodes.runtime import LATCHED_QOS, OK, SENSOR_QOS, ManagedNode, SetupError, run
 from molmoact_ros.viz.depth_view import colour_mono8
@@ -86,7 +87,7 @@ class SteeringNode(ManagedNode):
         try:
             self._server = SteeringServer(
                 self._state,
-                RosCommands(self),
+                RosCommands(self, PageTraining(self, self._state)),
                 str(self.value("host")),
                 int(self.value("port")),
                 str(self.value("token")),

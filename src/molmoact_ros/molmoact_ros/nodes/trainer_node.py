@@ -20,6 +20,12 @@ from molmoact_ros.train.recipe import BadRecipe
 class TrainerNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("trainer")
+        self.declare("data", "", "labelled data, for goals that name none (the page's)")
+        self.declare("out", "", "folder of the run, likewise")
+        self.declare("base", "", "checkpoint to fine-tune, likewise")
+        self.declare("size", "", "without base: a new network of this size, likewise")
+        self.declare("preset", "post-train", "of molmoact train, likewise")
+        self.declare("export_to", "", "folder for the finished checkpoint, likewise")
         self.declare("report_period", 1.0, "seconds between looks at the progress", (0.1, 60.0))
         self._training: BackgroundTraining | None = None
         self._handle: ServerGoalHandle | None = None
@@ -52,7 +58,7 @@ class TrainerNode(ManagedNode):
         if self._training is not None:
             problem = f"busy with {self._training.wanted.out}: cancel that goal first"
         try:
-            _wanted(goal)
+            self._wanted(goal)
         except BadRecipe as refusal:
             problem = problem or str(refusal)
         if problem:
@@ -67,7 +73,7 @@ class TrainerNode(ManagedNode):
 
     async def _execute(self, handle: ServerGoalHandle) -> FineTune.Result:
         self._handle, self._done = handle, Future(executor=self.executor)
-        self._training = BackgroundTraining(_wanted(handle.request))
+        self._training = BackgroundTraining(self._wanted(handle.request))
         self.get_logger().info(f"training in {self._training.wanted.out}")
         ended: Ended = await self._done
         result = FineTune.Result(message=ended.message, step=ended.step)
@@ -83,6 +89,24 @@ class TrainerNode(ManagedNode):
         self.get_logger().info(ended.message)
         return result
 
+    def _wanted(self, goal: FineTune.Goal) -> Wanted:
+        """What the goal leaves empty is the node's parameter. Raises BadRecipe."""
+
+        def value(name: str) -> str:
+            return str(getattr(goal, name) or self.value(name))
+
+        # A goal that says what to start from means only that.
+        start = goal if goal.base or goal.size else None
+        return Wanted(
+            data=value("data"),
+            out=value("out"),
+            base=start.base if start else value("base"),
+            size=start.size if start else value("size"),
+            preset=value("preset"),
+            fields=tuple(goal.fields),
+            export_to=value("export_to"),
+        )
+
     def _look(self) -> None:
         training = self._training
         if training is None or self._handle is None or self._done is None:
@@ -95,18 +119,6 @@ class TrainerNode(ManagedNode):
         training.close()
         self._training = None
         self._done.set_result(ended)
-
-
-def _wanted(goal: FineTune.Goal) -> Wanted:
-    return Wanted(
-        data=goal.data,
-        out=goal.out,
-        base=goal.base,
-        size=goal.size,
-        preset=goal.preset or "post-train",
-        fields=tuple(goal.fields),
-        export_to=goal.export_to,
-    )
 
 
 def _feedback(training: BackgroundTraining) -> FineTune.Feedback:

@@ -123,6 +123,10 @@ class Demo:
     def record(self, choice: str, task: str) -> str:
         raise PageError("there is no recorder in this demonstration")
 
+    def train(self, choice: str) -> str:
+        self.calls.append(f"train {choice}")
+        return {"start": "Fine-tuning has started", "stop": "Fine-tuning saves and ends"}[choice]
+
     def hand(self, choice: str) -> str:
         raise PageError("there is no arm in this demonstration")
 

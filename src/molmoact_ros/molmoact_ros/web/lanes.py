@@ -67,6 +67,8 @@ class Lanes:
             return commands.record(request.choice, request.instruction)
         if request.kind == "hand":
             return commands.hand(request.choice)
+        if request.kind == "train":
+            return commands.train(request.choice)
         plain = {
             "reset": commands.reset,
             "home": commands.home,

@@ -28,6 +28,7 @@ from molmoact_ros.web.status import (
     Session,
     TasksStatus,
     ThoughtView,
+    TrainingStatus,
 )
 from molmoact_ros.web.status import finite as finite_json
 from molmoact_ros.web.words import in_words
@@ -55,6 +56,7 @@ class PageCommands(Protocol):
     def review(self, plan: int, choice: str) -> str: ...
     def record(self, choice: str, task: str) -> str: ...
     def hand(self, choice: str) -> str: ...
+    def train(self, choice: str) -> str: ...
     def jog(self, axes: Sequence[float], buttons: Sequence[bool]) -> None:
         """A hand on the page, 20 times a second while it is there: axes [6] in -1..1 (forward,
         left, up, roll, pitch, yaw), buttons [4] (dead-man switch, open, close, give back).
@@ -109,6 +111,7 @@ class PageState:
         self._sketch: tuple[tuple[float, float], ...] = ()
         self._recorder: RecorderStatus | None = None
         self._tasks: TasksStatus | None = None
+        self._training: TrainingStatus | None = None
         self._pictures: dict[Stream, Picture] = {}
         self._thoughts: deque[tuple[int, ThoughtView]] = deque(maxlen=history)
         self._counter = 0
@@ -153,6 +156,10 @@ class PageState:
     def set_tasks(self, status: TasksStatus | None) -> None:
         self._set("_tasks", status)
 
+    def set_training(self, status: TrainingStatus | None) -> None:
+        """None: nobody trains here, and the page shows nothing of it."""
+        self._set("_training", status)
+
     def add_thought(self, thought: ThoughtView) -> None:
         """Append to the timeline; the oldest falls out."""
         with self._lock:
@@ -171,6 +178,7 @@ class PageState:
             parts = (self._session, self._policy, self._command, self._arm)
             executed, version = self._executed, self._version
             sketch, recorder, tasks = self._sketch, self._recorder, self._tasks
+            training = self._training
             thoughts = tuple(item for item in self._thoughts if item[0] > after_thought)
         session, policy, command, arm = parts
         status: dict[str, object] = {
@@ -182,6 +190,7 @@ class PageState:
             "sketch": finite_json(sketch),
             "recorder": _plain(recorder),
             "tasks": _plain(tasks),
+            "training": _plain(training),
             "words": _plain(in_words(policy, command, arm)),
         }
         return Snapshot(version, status, thoughts)

@@ -21,6 +21,7 @@ RECORDING = (
     "start", "stop", "success", "failure", "discard", "redo", "next_task", "scene_changed",
 )  # fmt: skip
 HANDS = ("policy", "teleop", "hold")
+TRAINING = ("start", "stop")
 AXES, BUTTONS = 6, 4
 """Of a hand: forward, left, up, roll, pitch, yaw; dead-man switch, open, close, give back."""
 
@@ -38,8 +39,8 @@ class Request:
 
     points: 2 to 5 of a drawn path, (x, y) on the 0..255 grid of the picture ``frame``.
     until_cleared: its lifetime, else the next chunk. plan: the thought that ``choice`` (one of
-    REVIEWS) answers. choice: one of RECORDING for record, of HANDS for hand. axes [6] in -1..1
-    and buttons [4] of jog.
+    REVIEWS) answers. choice: one of RECORDING for record, of HANDS for hand, of TRAINING for train.
+    axes [6] in -1..1 and buttons [4] of jog.
     """
 
     kind: str
@@ -147,6 +148,10 @@ def _hand(body: Body, request: Request) -> Request:
     return replace(request, choice=_choice(body, HANDS))
 
 
+def _train(body: Body, request: Request) -> Request:
+    return replace(request, choice=_choice(body, TRAINING))
+
+
 def _jog(body: Body, request: Request) -> Request:
     axes, buttons = body.get("axes"), body.get("buttons")
     if not (isinstance(axes, list) and len(axes) == AXES and all(map(_is_number, axes))):
@@ -203,6 +208,7 @@ COMMANDS: Mapping[str, Callable[[Body, Request], Request]] = {
     "review": _review,
     "record": _record,
     "hand": _hand,
+    "train": _train,
     "jog": _jog,
     "drive": _drive,
 }

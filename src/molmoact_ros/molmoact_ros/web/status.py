@@ -112,6 +112,18 @@ class TasksStatus:
 
 
 @dataclass(frozen=True)
+class TrainingStatus:
+    """Fine-tuning beside the robot. left: seconds, -1 unknown. message: how the last run ended."""
+
+    running: bool = False
+    step: int = 0
+    steps: int = 0
+    left: float = -1.0
+    loss: float = math.nan
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class ThoughtView:
     """One thought as the page draws it.
 

@@ -6,12 +6,13 @@ import { Pen } from "./pen.js";
 import { showRecorder, wireRecorder } from "./record.js";
 import { Stage, showSmall } from "./stage.js";
 import { Steering } from "./steer.js";
+import { showTraining, wireTraining } from "./train.js";
 import { drawChunk, drawThoughts } from "./thoughts.js";
 
 const EXTERNAL = 1, WRIST = 2, DEPTH = 3, PREVIEW = 4;
 const OLD_S = 1.0; // the policy refuses older pictures, so the page must not look live
 const HISTORY = 24;
-const DRIVERS = "#start, #reset, #home, #new-scene, #unsteer, #plan button, #rec button, #hand button, #jog button";
+const DRIVERS = "#start, #reset, #home, #new-scene, #unsteer, #plan button, #rec button, #train button, #hand button, #jog button";
 
 const get = (id) => document.getElementById(id);
 const link = new Link();
@@ -96,6 +97,7 @@ function showStatus(news) {
   stage.setExecuted(news.executed);
   steering.status(news);
   showRecorder(news);
+  showTraining(news.training);
   showHand(session, news.command);
   showSuggestions(session.suggestions);
   if (first) document.querySelector(`input[value="${session.default_mode}"]`)?.click();
@@ -203,6 +205,7 @@ get("form").addEventListener("submit", async (event) => {
 get("seat-button").addEventListener("click", () => command("drive", { want: !driving }));
 wireJog(link);
 wireRecorder((choice) => command("record", { choice }));
+wireTraining((choice) => command("train", { choice }));
 for (const button of document.querySelectorAll("[data-hand]")) {
   button.addEventListener("click", () => command("hand", { choice: button.dataset.hand }));
 }

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Does thinking aloud help? Three small policies from the same start, data and budget: one that
+# reasons (depth, trace, actions), one asked for actions alone, one that sees a drawn path.
+#
+#     ./run shell benchmarks/ablation.sh DATA BASE OUT [STEPS] [PRESET] [DEVICE]
+#
+# DATA from molmoact scatter; BASE a checkpoint to start from (small_policy.sh makes both). The
+# third one is scored with the expert's own path drawn, so it is told where to go.
+set -euo pipefail
+data="${1:?data set}" base="${2:?checkpoint to start from}" out="${3:?folder for runs and scores}"
+steps="${4:-1000}" preset="${5:-micro-cpu}" device="${6:-cpu}"
+read -ra more <<<"${TRAIN_OPTIONS:-}"
+one() { # name, shares, how it is scored
+  local name="$1" shares="$2" score="$3" sets=()
+  for share in $shares; do sets+=(--set "$share"); done
+  molmoact train --data "$data" --base "$base" --out "$out/$name" --preset "$preset" \
+    --device "$device" --set "steps=$steps" --set sight_steps=0 --set look_every=0 \
+    "${sets[@]}" "${more[@]}" --export "$out/$name/policy"
+  # shellcheck disable=SC2086
+  molmoact eval sim --checkpoint "$out/$name/policy" --device "$device" --families pick_up put_on \
+    --seeds "${SEEDS:-20}" --out "$out/$name/eval" $score
+}
+one reasoning "reason=1 steer=0 act=0" ""
+one actions "reason=0 steer=0 act=1" "--plain"
+one drawn "reason=0 steer=1 act=0 mismatch=0" "--guided"
