@@ -4,7 +4,7 @@
 
 Starts the stack of config/sim.yaml once, headless. Every trial lays out the scene of its seed,
 puts the arm home, gives the instruction through the action, and judges the cubes' true poses.
-Prints a table and writes benchmarks/results/success_<policy>.json.
+Prints a table with 95 % intervals and writes benchmarks/results/success_<policy>.json.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from std_srvs.srv import Trigger
 
 from molmoact_ros.demo import process_of
 from molmoact_ros.evals.score import Scorer
+from molmoact_ros.evals.table import success_table
 from molmoact_ros.nodes.watch_node import run_task
 from molmoact_ros.nodes.watcher import Watcher
 from molmoact_ros.profile import load_profile
@@ -102,27 +103,13 @@ class Bench:
         return future.result()
 
 
-def table(rows: list[dict[str, object]]) -> str:
-    lines = [f"{'family':<14}{'success':>9}{'median s':>10}{'thoughts':>10}{'refused':>9}"]
-    for family in FAMILIES:
-        mine = [row for row in rows if row["family"] == family]
-        if not mine:
-            continue
-        times = sorted(float(row["seconds"]) for row in mine if row["success"])
-        median = f"{times[len(times) // 2]:.1f}" if times else "-"
-        good = f"{len(times)}/{len(mine)}"
-        thoughts = sum(int(row["thoughts"]) for row in mine)
-        refused = sum(int(row["refused"]) for row in mine)
-        lines.append(f"{family:<14}{good:>9}{median:>10}{thoughts:>10}{refused:>9}")
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--policy", default="scripted")
+    parser.add_argument("--checkpoint", default="", help="of policy molmoact; default: packaged")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--host", default="127.0.3.1")
     parser.add_argument("--domain", type=int, default=int(os.environ.get("ROS_DOMAIN_ID", "63")))
@@ -130,7 +117,8 @@ def main() -> None:
     os.environ["ROS_DOMAIN_ID"] = str(options.domain)
     for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    profile = load_profile("sim", {"host": options.host, "policy": options.policy})
+    arguments = {"host": options.host, "policy": options.policy, "checkpoint": options.checkpoint}
+    profile = load_profile("sim", arguments)
     logs = Path(tempfile.mkdtemp(prefix="success_"))
     specs = [process_of(profile.node(name)) for name in NODES]
     stack = Supervisor(specs, logs, lambda name, line: None)
@@ -152,7 +140,7 @@ def main() -> None:
     finally:
         stack.stop()
         rclpy.try_shutdown()
-    print(table(rows))
+    print(success_table(rows))
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"success_{options.policy}.json"
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

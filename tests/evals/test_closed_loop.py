@@ -84,9 +84,7 @@ def test_a_guided_trial_draws_the_way_to_the_named_cube(arena: Arena) -> None:
     camera, line = fake.seen[0].camera, fake.seen[0].steering
     assert camera is not None and line is not None
     for thing in (trial.task.cube, "plate"):
-        aim = camera.grid_from_pixels(
-            camera.project(trial.scene.poses[thing].position[None])[0]
-        )[0]
+        aim = camera.grid_from_pixels(camera.project(trial.scene.poses[thing].position[None])[0])[0]
         assert np.linalg.norm(line - aim, axis=1).min() < 15.0, thing
 
 

@@ -37,7 +37,7 @@ from molmoact_ros.train.optimiser import (
     set_rates,
     train_parts,
 )
-from molmoact_ros.train.packed_attention import quick_vision
+from molmoact_ros.train.packed_attention import packed_hidden, quick_vision
 from molmoact_ros.train.processes import World, spread, sum_gradients
 from molmoact_ros.train.stream import Source, Visits, batches
 from molmoact_ros.train.targets import BinTargets, bin_tokens, number_tokens
@@ -90,6 +90,7 @@ class Trainer:
             log.info("continuing at step %d", self.first_step)
         if recipe.compile:
             self.network.model.transformer.compile(dynamic=True)
+            self.learner.hidden_of_packs = torch.compile(packed_hidden, dynamic=True)
 
     def run(self) -> Outcome:
         """Train until the recipe's steps are done, or until told to stop."""

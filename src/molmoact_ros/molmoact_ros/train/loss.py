@@ -34,6 +34,8 @@ class Learner(nn.Module):
         self.network = network
         self._z_loss = z_loss
         self._sight_weight = sight
+        self.hidden_of_packs = packed_hidden
+        """May be replaced by a compiled one."""
         self.sight: Sight | None = None
         self.sight_losses: dict[str, float] = {}
         if sight > 0.0:
@@ -94,7 +96,7 @@ class Learner(nn.Module):
     ) -> torch.Tensor:
         model = self.network.model.transformer
         if fits(model):
-            return packed_hidden(model, rows, positions, slots)
+            return self.hidden_of_packs(model, rows, positions, slots)
         return model(rows, positions, segment_mask(segments))  # type: ignore[no-any-return]
 
     def _seen(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
