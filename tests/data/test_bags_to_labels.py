@@ -13,6 +13,7 @@ from molmoact_ros.cli import main
 from molmoact_ros.data.bag_source import BagTopics, read_bag
 from molmoact_ros.data.bag_writing import DemonstrationBag
 from molmoact_ros.data.dataset import DataSet
+from molmoact_ros.data.gate import WARN, check_statistics
 from molmoact_ros.data.recording import BadEpisode
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -77,6 +78,26 @@ def test_the_command_labels_resumes_and_quarantines(
     assert main(command) == 0
     assert pack.stat().st_mtime_ns == before, "labelled again instead of resumed"
     assert "1 bags could not be used" in capsys.readouterr().err
+
+
+def test_bins_of_another_data_set_are_kept(tmp_path: Path) -> None:
+    """What a checkpoint goes on learning must mean what its symbols meant before."""
+    write_bag(tmp_path, "one")
+    file = tmp_path / "dataset_statistics.json"
+    size = ["--set", "image_size=[64,48]"]
+    assert main(["label", str(tmp_path / "one"), "--out", str(tmp_path / "a"), *size]) == 0
+    first = json.loads((tmp_path / "a" / file.name).read_text())
+    (name,) = first
+    first[name]["action"]["q99"][0] = 0.5
+    file.write_text(json.dumps(first))
+    arguments = ["label", str(tmp_path / "one"), "--out", str(tmp_path / "b"), *size]
+    assert main([*arguments, "--statistics", str(file)]) == 0
+    data = DataSet(tmp_path / "b", "")
+    assert data.statistics.q99[0] == 0.5
+    found = check_statistics(data)
+    assert found.level == WARN and "given" in found.words
+    file.write_text("{}")
+    assert main([*arguments, "--statistics", str(file)]) == 2
 
 
 def test_the_command_refuses_an_unknown_card_field(

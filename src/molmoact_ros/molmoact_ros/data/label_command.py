@@ -23,13 +23,14 @@ from molmoact_ros.bags.metadata import BadBag
 from molmoact_ros.bags.provenance import software_commit, software_version
 from molmoact_ros.data.bag_source import BagTopics, bag_id, find_bags, read_bag
 from molmoact_ros.data.card import BadCard, DataCard, card_from_dict
-from molmoact_ros.data.dataset import finish
+from molmoact_ros.data.dataset import as_given, finish
 from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.estimator import DepthAnything
 from molmoact_ros.data.label import Pointer, episode_key, label_episode
 from molmoact_ros.data.pointing import MolmoPointer
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.rows import LABELS, BadData, read_info
+from molmoact_ros.reasoning.statistics import read_statistics
 
 COMPAT = {
     "keep_after_grip": 0.0,
@@ -77,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth-weights", type=Path, help="VQ-VAE (vae-final.pt or safetensors)")
     parser.add_argument("--depth-estimator", type=Path, help="folder of Depth-Anything-V2-Base-hf")
     parser.add_argument("--pointer", type=Path, help="folder of a Molmo pointing model")
+    parser.add_argument(
+        "--statistics", type=Path, help="keep this file's bins (a checkpoint's, another data set's)"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
 
 
@@ -91,6 +95,12 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _label(values: argparse.Namespace, card: DataCard, topics: BagTopics) -> int:
+    given = None
+    if values.statistics is not None:
+        try:
+            given = as_given(read_statistics(values.statistics, card.name), card)
+        except ValueError as error:
+            raise BadData(str(error)) from error
     bags = [bag for root in values.bags for bag in find_bags(root)]
     values.out.mkdir(parents=True, exist_ok=True)
     todo, problems = _todo(bags, values.out, card)
@@ -108,10 +118,15 @@ def _label(values: argparse.Namespace, card: DataCard, topics: BagTopics) -> int
         ticks, seconds = ticks + done.ticks, seconds + done.seconds
         spent = time.monotonic() - started
         _progress(number, len(jobs), spent, seconds)
-    statistics = finish(values.out, card, problems)
+    statistics = finish(values.out, card, problems, given)
+    counted = "bins as given"
+    if given is None:
+        counted = (
+            f"{statistics.num_trajectories} episodes and {statistics.num_transitions} ticks to "
+            "train on"
+        )
     sys.stderr.write(
-        f"\n{values.out}: {statistics.num_trajectories} episodes and {statistics.num_transitions} "
-        f"ticks to train on; {len(problems)} bags could not be used"
+        f"\n{values.out}: {counted}; {len(problems)} bags could not be used"
         + (", see quarantine.json\n" if problems else "\n")
     )
     return 0
