@@ -139,7 +139,7 @@ def test_the_page_starts_what_the_trainer_is_set_up_for(person: Person, tmp_path
     person.until(lambda: shown().get("step", 0) > 0)
     asked.join()
     assert refused[1] == "Fine-tuning has started" and shown()["running"]
-    assert shown()["steps"] == 4000, "of the preset micro-cpu"
+    assert shown()["steps"] == 8000, "of the preset micro-cpu"
     assert "trains already" in said(training.start)
     assert "saves" in training.stop()
     person.until(lambda: not shown()["running"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from molmoact_ros.train.aims import stacked
 from molmoact_ros.train.packing import Packed, alone
 from molmoact_ros.train.samples import Sample
 
@@ -21,7 +22,7 @@ class Batch:
     (only answers and their end are). crops [C, patches, values]; pooled int64 [tokens, 4].
     prompt bool [B, S]: tokens that are not learned. Of packs also segments and positions
     int64 [B, S] (``packing``) and slots, tokens of each segment; landmarks float32 [B, values]
-    where all samples have them.
+    where all samples have them, aims float32 [B, segments, values] likewise.
     """
 
     ids: torch.Tensor
@@ -34,6 +35,7 @@ class Batch:
     positions: torch.Tensor | None = None
     landmarks: torch.Tensor | None = None
     slots: tuple[int, ...] = ()
+    aims: torch.Tensor | None = None
 
     @property
     def learned(self) -> int:
@@ -51,6 +53,7 @@ class Batch:
             segments=_moved(self.segments, device),
             positions=_moved(self.positions, device),
             landmarks=_moved(self.landmarks, device),
+            aims=_moved(self.aims, device),
         )
 
 
@@ -94,6 +97,7 @@ def collate(samples: Sequence[Sample | Packed]) -> Batch:
         positions=torch.from_numpy(positions.astype(np.int64)) if several else None,
         landmarks=torch.from_numpy(np.stack(marks)) if len(marks) == len(packs) else None,
         slots=slots if several else (),
+        aims=stacked([pack.aims for pack in packs], len(slots) - 1) if several else None,
     )
 
 

@@ -75,7 +75,12 @@ class Trainer:
         self._fused = recipe.mode == "replicate" or self._cuda
         self.network = self._network()
         self.learner = Learner(
-            self.network, recipe.z_loss, recipe.prompt_dropout, self._bins(), recipe.sight
+            self.network,
+            recipe.z_loss,
+            recipe.prompt_dropout,
+            self._bins(),
+            recipe.sight,
+            recipe.aim,
         ).to(world.device)
         if recipe.method == "full" and world.device.type == "cpu":
             quick_vision(self.network)

@@ -5,7 +5,7 @@ table for a vocabulary of 152,000 would be three times as large.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from molmoact_ros.model.molmoact import MolmoAct
+from molmoact_ros.train.aims import Aims
 from molmoact_ros.train.batches import Batch
-from molmoact_ros.train.packed_attention import Slots, fits, packed_hidden
+from molmoact_ros.train.packed_attention import fits, packed_hidden
 from molmoact_ros.train.sight import Sight
 from molmoact_ros.train.targets import BinTargets
 
@@ -29,6 +30,7 @@ class Learner(nn.Module):
         prompt_dropout: float = 0.0,
         bins: BinTargets | None = None,
         sight: float = 0.0,
+        aim: float = 0.0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -38,6 +40,8 @@ class Learner(nn.Module):
         """May be replaced by a compiled one."""
         self.sight: Sight | None = None
         self.sight_losses: dict[str, float] = {}
+        self._aim_weight = aim
+        self.aims = Aims(network.config.llm.hidden_size) if aim > 0.0 else None
         if sight > 0.0:
             grid = -(-network.config.vit.grid[0] // 2)
             self.sight = Sight(network.config.llm.hidden_size, grid, 2 * grid * grid)
@@ -64,7 +68,7 @@ class Learner(nn.Module):
         seen = self._seen(batch, features)
         if only_sight:
             return seen, torch.zeros((), device=seen.device)
-        logits, targets = self._answers(batch, features)
+        logits, targets, aimed = self._answers(batch, features)
         chances = torch.log_softmax(logits, dim=-1)
         entropy = -chances.gather(-1, targets[:, None])[:, 0]
         trained = entropy
@@ -73,38 +77,50 @@ class Learner(nn.Module):
         if self._z_loss > 0.0:
             tops = logits[:, 0] - chances[:, 0]
             trained = trained + self._z_loss * tops.square()
-        return trained.sum() + seen, entropy.sum().detach()
+        return trained.sum() + seen + aimed, entropy.sum().detach()
 
     def logits(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits float32 [learned, vocab] and their targets [learned], in reading order."""
-        return self._answers(batch, self.network.encode_images(batch.crops, batch.pooled))
+        features = self.network.encode_images(batch.crops, batch.pooled)
+        return self._answers(batch, features)[:2]
 
-    def _answers(self, batch: Batch, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _answers(
+        self, batch: Batch, features: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         network = self.network
         # Kept until the next batch: recomputed blocks run again in backward.
         self._prompt = batch.prompt
         rows = network.embed(batch.ids, features)
+        chosen, aimed = batch.targets >= 0, features.sum() * 0.0
+        model = network.model.transformer
         if batch.segments is None or batch.positions is None:
-            hidden = network.hidden(rows)[:, :-1]
+            hidden = network.hidden(rows)
+        elif fits(model):
+            hidden, *below = self.hidden_of_packs(model, rows, batch.positions, batch.slots)
+            aimed = aimed + self._aimed(batch, [x[:, :-1][chosen] for x in below], chosen)
         else:
-            hidden = self._packed(rows, batch.positions, batch.segments, batch.slots)[:, :-1]
-        chosen = batch.targets >= 0
-        return network.logits(hidden[chosen]).float(), batch.targets[chosen]
+            hidden = model(rows, batch.positions, segment_mask(batch.segments))
+        logits = network.logits(hidden[:, :-1][chosen]).float()
+        return logits, batch.targets[chosen], aimed
 
-    def _packed(
-        self, rows: torch.Tensor, positions: torch.Tensor, segments: torch.Tensor, slots: Slots
-    ) -> torch.Tensor:
-        model = self.network.model.transformer
-        if fits(model):
-            return self.hidden_of_packs(model, rows, positions, slots)
-        return model(rows, positions, segment_mask(segments))  # type: ignore[no-any-return]
+    def _aimed(
+        self, batch: Batch, below: Sequence[torch.Tensor], chosen: torch.Tensor
+    ) -> torch.Tensor | float:
+        """The loss of knowing what the question is about, as a sum over learned tokens."""
+        if self.aims is None or batch.aims is None or batch.segments is None:
+            return 0.0
+        pack, _ = torch.nonzero(chosen, as_tuple=True)
+        wanted = batch.aims[pack, batch.segments[:, :-1][chosen] - 1]
+        where, names = self.aims(*below, wanted)
+        self.sight_losses |= {"aim": float(where.detach()), "aim_names": float(names.detach())}
+        return self._aim_weight * batch.learned * (where + 0.25 * names)
 
     def _seen(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
         """The loss of finding things, as a sum over learned tokens like the other losses."""
         if self.sight is None or batch.landmarks is None:
             return features.sum() * 0.0
         losses = self.sight(features, batch.landmarks)
-        self.sight_losses = {f"sight_{k}": float(v.detach()) for k, v in losses.items()}
+        self.sight_losses |= {f"sight_{k}": float(v.detach()) for k, v in losses.items()}
         total = losses["place"] + 10.0 * losses["inside"] + losses["turn"]
         return self._sight_weight * batch.learned * total
 

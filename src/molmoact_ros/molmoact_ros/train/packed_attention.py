@@ -22,18 +22,21 @@ Slots = tuple[int, ...]
 
 def packed_hidden(
     model: LanguageModel, rows: torch.Tensor, positions: torch.Tensor, slots: Slots
-) -> torch.Tensor:
-    """Final hidden states [B, S, hidden]. slots: tokens of the common part and of each segment,
-    S in all. Same result as ``LanguageModel`` with the mask of ``loss.segment_mask``.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Hidden states [B, S, hidden]: final, after the first block, half way up. slots: tokens of the
+    common part and of each segment, S in all. Same result as ``LanguageModel`` with the mask of
+    ``loss.segment_mask``.
     """
     rotation = rotary(positions, model.config.head_dim, model.config.rope_theta)
     masks = [_mask(slots[0], own, rows.device) for own in slots[1:]]
-    x = rows
-    for block in model.blocks:
+    x = early = middle = rows
+    for number, block in enumerate(model.blocks):
+        early = x if number == 1 else early
+        middle = x if number == len(model.blocks) // 2 else middle
         assert isinstance(block, Block)
         x = x + _attended(block, block.attn_norm(x), rotation, slots, masks, model.config.head_dim)
         x = x + block.mlp(block.ff_norm(x))
-    return model.ln_f(x)  # type: ignore[no-any-return]
+    return model.ln_f(x), early, middle
 
 
 def _mask(common: int, own: int, device: torch.device) -> torch.Tensor:

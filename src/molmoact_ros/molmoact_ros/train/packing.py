@@ -24,7 +24,8 @@ from molmoact_ros.train.samples import Asked, Sample, TooLong, without_duplicate
 class Packed:
     """ids, segment, position int32 [S] and learned bool [S]; segment 0 is what all may see.
 
-    crops and pooled as in ``Sample``. landmarks: flat, or None where nobody knows them.
+    crops and pooled as in ``Sample``. landmarks: flat, aims [segments, values] (``aims``), or None
+    where nobody knows them.
     """
 
     ids: NDArray[np.int32]
@@ -35,6 +36,7 @@ class Packed:
     pooled: NDArray[np.int32]
     kind: str
     landmarks: NDArray[np.float32] | None = None
+    aims: NDArray[np.float32] | None = None
 
 
 def alone(sample: Sample) -> Packed:

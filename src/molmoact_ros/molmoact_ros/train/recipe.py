@@ -29,7 +29,8 @@ class Recipe:
     one sequence (``packing``; data of ``molmoact scatter``); mismatch: share of its steering
     samples with the words of another goal. whole: share of its batches with whole answers; the
     others leave the depth out and end after ``rows`` rows. sight: weight of finding landmarks,
-    sight_steps: so many steps learn nothing else. crop: area of the random crop, 1 off. jitter:
+    sight_steps: so many steps learn nothing else. aim: weight of telling what the question is about
+    half way up (``aims``; with pack only). crop: area of the random crop, 1 off. jitter:
     whether colours are varied. compile: fuse the language model's steps (minutes at the start; a
     third less work a step for micro on a CPU).
     """
@@ -64,6 +65,7 @@ class Recipe:
     mismatch: float = 0.5
     sight: float = 0.0
     sight_steps: int = 0
+    aim: float = 0.0
     crop: float = 0.9
     jitter: bool = True
     limit: int = 2304
@@ -98,7 +100,7 @@ class Recipe:
             "whole": not 0.0 <= self.whole <= 1.0,
             "rows": self.rows < 1,
             "pack": not 1 <= self.pack <= 16,
-            "sight": self.sight < 0.0,
+            "sight": min(self.sight, self.aim) < 0.0,
             "sight_steps": self.sight_steps > 0 and self.sight == 0.0,
             "reason": min(self.shares.values()) < 0.0 or sum(self.shares.values()) <= 0.0,
             "limit": self.limit < 128,
@@ -124,11 +126,16 @@ _REAL = Recipe(steps=6_000, batch=64, save_every=2000)
 _WHOLE = replace(_REAL, method="full", mode="shard", crop=1.0, jitter=False)
 
 _MICRO = Recipe(
-    batch=16, micro=4, method="full", mode="replicate", lr_llm=1.5e-3, lr_connector=1e-3,
-    lr_vit=1e-3, warm_up=200, final_share=0.05, prompt_dropout=0.0, z_loss=0.0, bin_sigma=2.0,
-    trace_sigma=2.0, crop=1.0, jitter=False, limit=2048, recompute=False, pack=3, sight=0.1,
-    sight_steps=800, reason=0.85, steer=0.15, save_every=250, look_every=1000, look_samples=32,
-    look_decoded=4, workers=0, weight_decay=0.01,
+    batch=16, micro=8, method="full", mode="replicate", lr_llm=1.5e-3, lr_connector=5e-4,
+    lr_vit=3e-4, warm_up=60, final_share=0.02, prompt_dropout=0.0, z_loss=0.0, bin_sigma=2.0,
+    trace_sigma=2.0, crop=1.0, jitter=False, limit=2048, recompute=False, pack=3, sight=0.03,
+    aim=2.0, whole=0.15, rows=4, reason=0.85, steer=0.15, save_every=200, look_every=0,
+    look_samples=32, look_decoded=4, workers=0, weight_decay=0.01, compile=True,
+)  # fmt: skip
+_SIGHT = replace(
+    _MICRO, steps=5_000, sight_steps=5_000, batch=32, micro=16, pack=1, aim=0.0, sight=1.0,
+    reason=0.0, steer=0.0, act=1.0, lr_connector=1e-3, lr_vit=1e-3, warm_up=100, save_every=500,
+    compile=False,
 )  # fmt: skip
 
 PRESETS: Mapping[str, Recipe] = MappingProxyType(
@@ -157,9 +164,10 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
             prompt_dropout=0.0, bin_sigma=2.0, crop=1.0, limit=2048, recompute=False,
             reason=0.7, steer=0.3, save_every=1000, look_every=1000, weight_decay=0.01,
         ),
-        "micro": replace(_MICRO, steps=15_000, batch=128, micro=128, workers=14),
-        "micro-cpu": replace(_MICRO, steps=4_000, whole=0.1),
-        "micro-cpu-whole": replace(_MICRO, steps=2_000, sight_steps=0, lr_llm=5e-4, lr_vit=0.0),
+        "micro-sight": replace(_SIGHT, batch=256, micro=256, workers=14),
+        "micro": replace(_MICRO, steps=15_000, batch=128, micro=128, whole=0.5, rows=8, workers=14),
+        "micro-sight-cpu": _SIGHT,
+        "micro-cpu": replace(_MICRO, steps=8_000),
         "nano-cpu": Recipe(
             steps=12_000, batch=16, micro=16, method="full", mode="replicate",
             lr_llm=1e-3, lr_connector=1e-3, lr_vit=1e-3, warm_up=200, final_share=0.02,

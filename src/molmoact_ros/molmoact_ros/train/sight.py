@@ -1,8 +1,8 @@
 """Finding things in the pictures, as an aim of its own while a small network learns.
 
 The head reads what the connector hands to the language model: for every thing, which of the
-picture's tokens it is in, where in that token's window, and how it is turned. It is thrown away
-after training.
+picture's tokens it is in, where in the picture that token says it is, and how it is turned. It is
+thrown away after training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Sight(nn.Module):
     def forward(self, features: torch.Tensor, landmarks: torch.Tensor) -> dict[str, torch.Tensor]:
         """features [pictures * tokens, width] in reading order, landmarks float32 [B, values].
 
-        Returns mean losses: place (nats), inside (windows, smooth L1), turn (of the unit circle).
+        Returns mean losses: place (nats), inside (from the middle, in windows, smooth L1), turn (of
+        the unit circle).
         """
         cells, things = self._grid**2, len(NAMES)
         marks = landmarks.reshape(-1, things, VALUES)
@@ -45,7 +46,10 @@ class Sight(nn.Module):
         offsets = self.inside(here).float().unflatten(-1, (things, 2))
         own = torch.arange(things, device=rows.device)
         offsets = offsets[:, own, own]
-        inside = functional.smooth_l1_loss(offsets[seen], (spot - cell - 0.5)[seen], beta=0.05)
+        # From the picture's middle, not from the window's: the language model is told no place of a
+        # token that is precise enough to copy, so what the token says must hold all of it.
+        where = spot - self._grid / 2
+        inside = functional.smooth_l1_loss(offsets[seen], where[seen], beta=0.05)
         cubes = seen[:, :CUBE_COUNT]
         turns = self.turn(here[:, :CUBE_COUNT]).float().unflatten(-1, (CUBE_COUNT, 2))
         turns = turns[:, own[:CUBE_COUNT], own[:CUBE_COUNT]]

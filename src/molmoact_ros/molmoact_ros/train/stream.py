@@ -20,6 +20,7 @@ from molmoact_ros.model.config import load_config, read_json
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.image_settings import settings_from_dict
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
+from molmoact_ros.train.aims import aims_of
 from molmoact_ros.train.augment import jittered
 from molmoact_ros.train.batches import Batch, collate
 from molmoact_ros.train.order import Order, share
@@ -86,11 +87,12 @@ class Visits(Dataset[Sample | Packed]):
         together = np.random.default_rng([recipe.data_seed, 2, position // recipe.batch])
         kind, whole = draw_kind(tick, recipe, together), together.random() < recipe.whole
         ticks = [tick]
-        if kind == "reason":
+        if kind in ("reason", "act"):
             chosen = rng.permutation(same)[: recipe.pack].tolist()
             ticks = [data.again(number, tick.pictures) for number in chosen]
-            ticks = [one for one in ticks if one.trace is not None]
-        elif kind == "steer" and rng.random() < recipe.mismatch:
+            ticks = [one for one in ticks if one.trace is not None or kind == "act"]
+        aims = [aims_of(one, told=kind != "steer") for one in ticks]
+        if kind == "steer" and rng.random() < recipe.mismatch:
             # Where the drawn path and the words disagree, the path counts.
             words = data.again(int(rng.choice(same)), tick.pictures).instruction
             ticks = [replace(tick, instruction=words)]
@@ -109,7 +111,8 @@ class Visits(Dataset[Sample | Packed]):
             made = [shortened(one, recipe.rows) for one in made]
             longer = [shortened(Asked(kind, (), "", text), recipe.rows).answer for text in longer]
         pack = packed(made, longer, *self.reading, recipe.limit)
-        return replace(pack, landmarks=self._landmarks(tick))
+        aims = aims if recipe.aim > 0.0 else []
+        return replace(pack, landmarks=self._landmarks(tick), aims=np.stack(aims) if aims else None)
 
     def _landmarks(self, tick: Tick) -> NDArray[np.float32] | None:
         # A random crop would move them.
