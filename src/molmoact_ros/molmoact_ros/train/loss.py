@@ -113,7 +113,7 @@ class Learner(nn.Module):
         wanted = batch.aims[pack, batch.segments[:, :-1][chosen] - 1]
         where, names = self.aims(*below, wanted)
         self.sight_losses |= {"aim": float(where.detach()), "aim_names": float(names.detach())}
-        return self._aim_weight * batch.learned * (where + 0.25 * names)
+        return self._aim_weight * batch.learned * (where + 0.5 * names)
 
     def _seen(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
         """The loss of finding things, as a sum over learned tokens like the other losses."""
@@ -121,7 +121,7 @@ class Learner(nn.Module):
             return features.sum() * 0.0
         losses = self.sight(features, batch.landmarks)
         self.sight_losses |= {f"sight_{k}": float(v.detach()) for k, v in losses.items()}
-        total = losses["place"] + 10.0 * losses["inside"] + losses["turn"]
+        total = losses["place"] + 10.0 * losses["inside"] + losses["turn"] + 0.1 * losses["size"]
         return self._sight_weight * batch.learned * total
 
     def _softened(

@@ -28,12 +28,15 @@ class Sight(nn.Module):
         """features [pictures * tokens, width] in reading order, landmarks float32 [B, values].
 
         Returns mean losses: place (nats), inside (from the middle, in windows, smooth L1), turn (of
-        the unit circle).
+        the unit circle), size (squared log of the features' mean square).
         """
         cells, things = self._grid**2, len(NAMES)
         marks = landmarks.reshape(-1, things, VALUES)
         # The low-resolution crop comes first; without tiles the rest repeats it.
         rows = features.reshape(-1, self._tokens, self._width)[:, :cells].float()
+        # Nothing else here minds how large features grow; a language model whose text has length 1
+        # cannot learn beside pictures of length 1,000: its attention sees nothing else.
+        size = rows.square().mean(-1).clamp(min=1e-6).log().square().mean()
         rows = functional.rms_norm(rows, (self._width,))
         spot = (marks[..., :2] * self._grid).clamp(0.0, self._grid - 1e-3)
         cell = spot.floor()
@@ -56,4 +59,4 @@ class Sight(nn.Module):
         angle = 4.0 * marks[:, :CUBE_COUNT, 3]
         wanted = torch.stack([angle.cos(), angle.sin()], dim=-1)
         turn = functional.mse_loss(turns[cubes], wanted[cubes]) if bool(cubes.any()) else inside * 0
-        return {"place": place, "inside": inside, "turn": turn}
+        return {"place": place, "inside": inside, "turn": turn, "size": size}
