@@ -159,12 +159,11 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
 def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
     """From the tool over the table, away from where the task wants to go.
 
-    A path is followed at the height the tool then has, so the places are those of that height: a
-    slow machine draws later, when the arm is lower, and the same pixels would lie at its base.
+    A path is followed at the height the tool then has, 0.3 m a second or two after the start; at
+    0.10 to 0.38 m these pixels lie within reach.
     """
     start = operator.tool_on_grid()
-    height = max(float(operator.person.poses[-1][1][2]), 0.10)
-    places = np.array([[0.48, 0.00, height], [0.50, 0.08, height], [0.54, 0.10, height]])
+    places = np.array([[0.50, 0.00, 0.30], [0.55, 0.06, 0.30], [0.60, 0.08, 0.30]])
     corners = CAMERA.grid_from_pixels(CAMERA.project(places)[0])
     way = np.concatenate([np.linspace(a, b, 8) for a, b in
                           zip([start, *corners[:-1]], corners, strict=True)])  # fmt: skip
