@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Does thinking aloud help? Three small policies from the same start, data and budget: one that
-# reasons (depth, trace, actions), one asked for actions alone, one that sees a drawn path.
+# Does thinking aloud help? Three small policies from the same start, data and number of frames:
+# one that reasons (depth, trace, actions) and one asked for actions alone, each about three goals a
+# frame; one that sees a drawn path, which makes every frame one goal.
 #
 #     ./run shell benchmarks/ablation.sh DATA BASE OUT [STEPS] [PRESET] [DEVICE]
 #
@@ -14,7 +15,7 @@ one() { # name, shares, how it is scored
   local name="$1" shares="$2" score="$3" sets=()
   for share in $shares; do sets+=(--set "$share"); done
   molmoact train --data "$data" --base "$base" --out "$out/$name" --preset "$preset" \
-    --device "$device" --set "steps=$steps" --set sight_steps=0 --set look_every=0 \
+    --device "$device" --set "steps=$steps" \
     "${sets[@]}" "${more[@]}" --export "$out/$name/policy"
   # shellcheck disable=SC2086
   molmoact eval sim --checkpoint "$out/$name/policy" --device "$device" --families pick_up put_on \

@@ -13,7 +13,7 @@ export OMP_NUM_THREADS=1
 if [ "$device" = cpu ]; then
   suffix=-cpu frames=20000
   # One thread in each of two processes is quicker than two threads in one.
-  train() { torchrun --nproc-per-node "$jobs" -m molmoact_ros.cli train "$@"; }
+  train() { torchrun --nproc-per-node 2 -m molmoact_ros.cli train "$@"; }
 else
   suffix="" frames=60000
   train() { molmoact train --set workers=$((jobs > 2 ? jobs - 2 : 0)) "$@"; }

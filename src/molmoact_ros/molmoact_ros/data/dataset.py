@@ -56,11 +56,6 @@ def split_of(episodes: Mapping[str, str], share: float = HELD_OUT_SHARE) -> dict
     return split
 
 
-def as_given(statistics: ActionStatistics, card: DataCard) -> ActionStatistics:
-    """Another file's bins for this data; counts of zero say that these rows did not make them."""
-    return replace(statistics, card=card.travelling, num_trajectories=0, num_transitions=0)
-
-
 def finish(
     folder: Path,
     card: DataCard,

@@ -135,15 +135,15 @@ def check_depth(data: DataSet) -> Finding:
 
 def check_statistics(data: DataSet) -> Finding:
     """The statistics file must belong to these rows: kept train ticks only."""
+    stored = data.statistics
+    if stored.num_transitions == 0:
+        return Finding(WARN, "statistics", "the bins were given, not computed from these rows")
     train = [r for r in data.episodes if r.info["split"] == "train"]
     again = compute_statistics(
         np.concatenate([r.actions for r in train]),
         np.concatenate([np.full(len(r), i) for i, r in enumerate(train)]),
         data.card.travelling,
     )
-    stored = data.statistics
-    if stored.num_transitions == 0:
-        return Finding(WARN, "statistics", "the bins were given, not computed from these rows")
     if not np.allclose(again.q01, stored.q01, atol=1e-9) or not np.allclose(
         again.q99, stored.q99, atol=1e-9
     ):

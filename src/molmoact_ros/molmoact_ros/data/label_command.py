@@ -23,14 +23,14 @@ from molmoact_ros.bags.metadata import BadBag
 from molmoact_ros.bags.provenance import software_commit, software_version
 from molmoact_ros.data.bag_source import BagTopics, bag_id, find_bags, read_bag
 from molmoact_ros.data.card import BadCard, DataCard, card_from_dict
-from molmoact_ros.data.dataset import as_given, finish
+from molmoact_ros.data.dataset import finish
 from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.estimator import DepthAnything
 from molmoact_ros.data.label import Pointer, episode_key, label_episode
 from molmoact_ros.data.pointing import MolmoPointer
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.rows import LABELS, BadData, read_info
-from molmoact_ros.reasoning.statistics import read_statistics
+from molmoact_ros.reasoning.statistics import ActionStatistics, read_statistics
 
 COMPAT = {
     "keep_after_grip": 0.0,
@@ -95,12 +95,7 @@ def run(values: argparse.Namespace) -> int:
 
 
 def _label(values: argparse.Namespace, card: DataCard, topics: BagTopics) -> int:
-    given = None
-    if values.statistics is not None:
-        try:
-            given = as_given(read_statistics(values.statistics, card.name), card)
-        except ValueError as error:
-            raise BadData(str(error)) from error
+    given = given_statistics(values.statistics, card) if values.statistics else None
     bags = [bag for root in values.bags for bag in find_bags(root)]
     values.out.mkdir(parents=True, exist_ok=True)
     todo, problems = _todo(bags, values.out, card)
@@ -130,6 +125,18 @@ def _label(values: argparse.Namespace, card: DataCard, topics: BagTopics) -> int
         + (", see quarantine.json\n" if problems else "\n")
     )
     return 0
+
+
+def given_statistics(path: Path, card: DataCard) -> ActionStatistics:
+    """Another file's bins for this data; counts of zero say that these rows did not make them.
+
+    Raises BadData where the file has none under the card's name.
+    """
+    try:
+        found = read_statistics(path, card.name)
+    except ValueError as error:
+        raise BadData(str(error)) from error
+    return replace(found, card=card.travelling, num_trajectories=0, num_transitions=0)
 
 
 def label_bag(job: Job) -> Done:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from molmoact_ros.policy.remote import RemotePolicy
 
 KINDS = ("scripted", "molmoact", "remote")
-RANDOM = "random"
 START_WAIT_S = 3.0
 """How long a policy server may take to say that it does not fit; it may also start later."""
 
@@ -27,11 +26,11 @@ START_WAIT_S = 3.0
 class PolicySpec:
     """What a profile says about its policy.
 
-    checkpoint: folder or owner/name@commit; empty or "random": nano with random weights of
-    ``seed``. images: pictures per prompt. device: "cpu", "cuda", or "" for cuda if there is one.
-    server, token, timeout (seconds), jpeg: the policy server of kind remote, see
-    ``policy.remote``. robot: what must fit before anything moves. full_every: full reasoning only
-    every so many thoughts, see ``policy.rated``. continue_rows, quantize: see MolmoActPolicy.
+    checkpoint: folder or owner/name@commit; empty: nano with random weights of ``seed``. images:
+    pictures per prompt. device: "cpu", "cuda", or "" for cuda if there is one. server, token,
+    timeout (seconds), jpeg: the policy server of kind remote, see ``policy.remote``. robot: what
+    must fit before anything moves. full_every: full reasoning only every so many thoughts, see
+    ``policy.rated``. continue_rows, quantize: see MolmoActPolicy.
     """
 
     kind: str = "scripted"
@@ -86,8 +85,7 @@ def _model(spec: PolicySpec) -> Policy:
     from molmoact_ros.policy.describe import describe_checkpoint
     from molmoact_ros.policy.molmoact import MolmoActPolicy
 
-    random = spec.checkpoint in ("", RANDOM)
-    folder = _random_nano(spec.seed) if random else find_checkpoint(spec.checkpoint)
+    folder = find_checkpoint(spec.checkpoint) if spec.checkpoint else _random_nano(spec.seed)
     key = spec.unnorm_key or None
     if spec.robot is not None:
         # Before minutes of loading: the description needs no weights.

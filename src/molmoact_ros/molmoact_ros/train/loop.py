@@ -157,7 +157,7 @@ class Trainer:
         return {
             "loss": loss, "tokens": count, "rate": share,
             **{f"norm_{name}": norm for name, norm in norms.items()},
-            **self.learner.sight_losses,
+            **self.learner.side_losses,
         }  # fmt: skip
 
     def _look(self, step: int, tracker: Tracker) -> None:

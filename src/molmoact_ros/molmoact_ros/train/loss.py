@@ -39,7 +39,7 @@ class Learner(nn.Module):
         self.hidden_of_packs = packed_hidden
         """May be replaced by a compiled one."""
         self.sight: Sight | None = None
-        self.sight_losses: dict[str, float] = {}
+        self.side_losses: dict[str, float] = {}
         self._aim_weight = aim
         self.aims = Aims(network.config.llm.hidden_size) if aim > 0.0 else None
         if sight > 0.0:
@@ -64,6 +64,7 @@ class Learner(nn.Module):
 
         only_sight: the pictures alone are learned to be read; the second sum is 0.
         """
+        self.side_losses = {}
         features = self.network.encode_images(batch.crops, batch.pooled)
         seen = self._seen(batch, features)
         if only_sight:
@@ -112,7 +113,7 @@ class Learner(nn.Module):
         pack, _ = torch.nonzero(chosen, as_tuple=True)
         wanted = batch.aims[pack, batch.segments[:, :-1][chosen] - 1]
         where, names = self.aims(*below, wanted)
-        self.sight_losses |= {"aim": float(where.detach()), "aim_names": float(names.detach())}
+        self.side_losses |= {"aim": float(where.detach()), "aim_names": float(names.detach())}
         return self._aim_weight * batch.learned * (where + 0.5 * names)
 
     def _seen(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
@@ -120,7 +121,7 @@ class Learner(nn.Module):
         if self.sight is None or batch.landmarks is None:
             return features.sum() * 0.0
         losses = self.sight(features, batch.landmarks)
-        self.sight_losses |= {f"sight_{k}": float(v.detach()) for k, v in losses.items()}
+        self.side_losses |= {f"sight_{k}": float(v.detach()) for k, v in losses.items()}
         total = losses["place"] + 10.0 * losses["inside"] + losses["turn"] + 0.1 * losses["size"]
         return self._sight_weight * batch.learned * total
 

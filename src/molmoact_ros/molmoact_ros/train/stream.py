@@ -91,7 +91,9 @@ class Visits(Dataset[Sample | Packed]):
             chosen = rng.permutation(same)[: recipe.pack].tolist()
             ticks = [data.again(number, tick.pictures) for number in chosen]
             ticks = [one for one in ticks if one.trace is not None or kind == "act"]
-        aims = [aims_of(one, told=kind != "steer") for one in ticks]
+        aims = None
+        if recipe.aim > 0.0 and ticks:
+            aims = np.stack([aims_of(one, told=kind != "steer") for one in ticks])
         if kind == "steer" and rng.random() < recipe.mismatch:
             # Where the drawn path and the words disagree, the path counts.
             words = data.again(int(rng.choice(same)), tick.pictures).instruction
@@ -111,8 +113,7 @@ class Visits(Dataset[Sample | Packed]):
             made = [shortened(one, recipe.rows) for one in made]
             longer = [shortened(Asked(kind, (), "", text), recipe.rows).answer for text in longer]
         pack = packed(made, longer, *self.reading, recipe.limit)
-        aims = aims if recipe.aim > 0.0 else []
-        return replace(pack, landmarks=self._landmarks(tick), aims=np.stack(aims) if aims else None)
+        return replace(pack, landmarks=self._landmarks(tick), aims=aims)
 
     def _landmarks(self, tick: Tick) -> NDArray[np.float32] | None:
         # A random crop would move them.
