@@ -31,7 +31,7 @@ from molmoact_ros.reasoning.prompts import chat_text, question
 from molmoact_ros.train.adapters import add_adapters
 from molmoact_ros.train.batches import Batch, collate
 from molmoact_ros.train.loss import Learner, recompute_blocks
-from molmoact_ros.train.optimiser import clip_groups, make_optimiser
+from molmoact_ros.train.optimiser import clip_groups, make_optimisers
 from molmoact_ros.train.recipe import Recipe
 from molmoact_ros.train.samples import Sample, without_duplicates
 from molmoact_ros.train.sizes import SIZES, small_config, small_tokenizer
@@ -116,7 +116,7 @@ def main() -> None:
         recompute_blocks(network)
     if values.compile:
         network.model.transformer.compile(dynamic=True)
-    optimiser = make_optimiser(learner, recipe, fused=cuda)
+    optimisers = make_optimisers(learner, recipe, fused=cuda)
     processor, rng = ImageProcessor(settings), np.random.default_rng(0)
     batch = collate([sample(tokenizer, processor, rng) for _ in range(values.micro)])
     batch = batch.to(torch.device(values.device))
@@ -127,9 +127,10 @@ def main() -> None:
         with half if cuda else contextlib.nullcontext():
             loss, _ = learner(batch)
         (loss / batch.learned).backward()
-        clip_groups(optimiser, 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        clip_groups(optimisers, 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         if cuda:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)

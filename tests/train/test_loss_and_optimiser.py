@@ -20,8 +20,8 @@ from molmoact_ros.model.presets import released_d
 from molmoact_ros.train.adapters import add_adapters, save_adapter, target_names
 from molmoact_ros.train.batches import Batch, collate
 from molmoact_ros.train.loss import Learner, recompute_blocks
-from molmoact_ros.train.optimiser import group_of, make_optimiser, rate_share
-from molmoact_ros.train.recipe import PRESETS
+from molmoact_ros.train.optimiser import group_of, make_optimisers, rate_share
+from molmoact_ros.train.recipe import PRESETS, BadRecipe
 from molmoact_ros.train.samples import asked, tokenised
 from molmoact_ros.train.sizes import untrained
 from molmoact_ros.train.targets import BinTargets, bin_tokens
@@ -116,8 +116,22 @@ def test_an_adapter_starts_silent_and_learns_every_group(batch: Batch) -> None:
     assert float(after) == pytest.approx(before, rel=1e-5)
     trained.backward()
     assert all("lora_" in n for n, p in net.named_parameters() if p.requires_grad)
-    groups = make_optimiser(learner, small_recipe(), fused=False).param_groups
+    groups = make_optimisers(learner, small_recipe(), fused=False)[0].param_groups
     assert [group["name"] for group in groups] == ["llm", "connector", "vit"]
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_nothing_else() -> None:
+    learner = Learner(network())
+    plain, matrices = make_optimisers(learner, small_recipe(muon=4.0), fused=False)
+    names = {id(p): n for n, p in learner.named_parameters()}
+    taken = {names[id(p)] for group in matrices.param_groups for p in group["params"]}
+    assert taken and all("blocks." in n and n.endswith("weight") for n in taken)
+    assert not any("embedding" in n or "lm_head" in n or "norm" in n for n in taken)
+    rest = {names[id(p)] for group in plain.param_groups for p in group["params"]}
+    assert rest.isdisjoint(taken) and rest | taken == set(names.values())
+    assert [group["peak"] for group in matrices.param_groups] == [4e-3, 4e-3]
+    with pytest.raises(BadRecipe, match="muon"):
+        small_recipe(muon=1.0, mode="shard")
 
 
 def test_a_saved_adapter_merges_into_the_same_answers(batch: Batch, tmp_path: Path) -> None:

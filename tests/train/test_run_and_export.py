@@ -63,8 +63,11 @@ def test_the_loss_falls_and_a_look_reports_physical_units(folder: Path, tmp_path
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_sigterm_saves_and_the_same_command_continues(folder: Path, tmp_path: Path) -> None:
-    recipe = small_recipe(steps=4)
+@pytest.mark.parametrize("muon", [0.0, 2.0])
+def test_sigterm_saves_and_the_same_command_continues(
+    folder: Path, tmp_path: Path, muon: float
+) -> None:
+    recipe = small_recipe(steps=4, muon=muon)
     whole = Trainer(source_of(folder, recipe), tmp_path / "whole", ALONE).run()
     out = tmp_path / "parts"
     first = Trainer(source_of(folder, recipe), out, ALONE, Interrupt(2)).run()

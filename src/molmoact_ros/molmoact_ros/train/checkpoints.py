@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def newest(folder: Path) -> Path | None:
 def save_state(
     folder: Path,
     module: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
     step: int,
     recipe: Recipe,
     world: World,
@@ -51,7 +52,7 @@ def save_state(
     if world.first and path.exists() and not (path / STATE).is_file():
         shutil.rmtree(path)
     world.wait()
-    state_dict_saver.save(_state(module, optimiser), checkpoint_id=path, no_dist=world.size == 1)
+    state_dict_saver.save(_state(module, optimisers), checkpoint_id=path, no_dist=world.size == 1)
     if world.first:
         state = {"step": step, "position": step * recipe.batch, "batch": recipe.batch}
         (path / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
@@ -65,7 +66,7 @@ def save_state(
 def load_state(
     path: Path,
     module: nn.Module,
-    optimiser: torch.optim.Optimizer | None,
+    optimisers: Sequence[torch.optim.Optimizer],
     recipe: Recipe,
     world: World,
 ) -> int:
@@ -76,12 +77,12 @@ def load_state(
             f"{path} was trained with batches of {state['batch']}, the recipe says {recipe.batch}; "
             "keep the batch, or choose another output folder"
         )
-    values = _state(module, optimiser)
+    values = _state(module, optimisers)
     state_dict_loader.load(values, checkpoint_id=path, no_dist=world.size == 1)
     options = StateDictOptions(strict=False, ignore_frozen_params=True)
     set_state_dict(
         module,
-        [optimiser] if optimiser is not None else [],
+        optimisers,
         model_state_dict=values["module"],
         optim_state_dict=values.get("optimiser", {}),
         options=options,
@@ -89,8 +90,7 @@ def load_state(
     return int(state["step"])
 
 
-def _state(module: nn.Module, optimiser: torch.optim.Optimizer | None) -> dict[str, Any]:
+def _state(module: nn.Module, optimisers: Sequence[torch.optim.Optimizer]) -> dict[str, Any]:
     options = StateDictOptions(ignore_frozen_params=True)
-    optimisers = [optimiser] if optimiser is not None else []
     weights, moments = get_state_dict(module, optimisers, options=options)
     return {"module": weights, "optimiser": moments} if optimisers else {"module": weights}

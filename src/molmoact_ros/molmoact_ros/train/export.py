@@ -68,7 +68,7 @@ def export_run(
         add_adapters(network, recipe.rank, recipe.alpha, recipe.seed)
     else:
         train_parts(network, recipe)
-    load_state(checkpoint, Learner(network), None, recipe, world)
+    load_state(checkpoint, Learner(network), (), recipe, world)
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     if lora:

@@ -32,7 +32,7 @@ from molmoact_ros.train.heldout import Decoder, decoded_metrics, spread_ticks, t
 from molmoact_ros.train.loss import Learner, recompute_blocks
 from molmoact_ros.train.optimiser import (
     clip_groups,
-    make_optimiser,
+    make_optimisers,
     rate_share,
     set_rates,
     train_parts,
@@ -87,11 +87,11 @@ class Trainer:
         if recipe.recompute:
             recompute_blocks(self.network)
         self._by_hand = spread(self.learner, world, recipe.mode)
-        self.optimiser = make_optimiser(self.learner, recipe, fused=self._fused)
+        self.optimisers = make_optimisers(self.learner, recipe, fused=self._fused)
         self.first_step = 0
         found = newest(out)
         if found is not None:
-            self.first_step = load_state(found, self.learner, self.optimiser, recipe, world)
+            self.first_step = load_state(found, self.learner, self.optimisers, recipe, world)
             log.info("continuing at step %d", self.first_step)
         if recipe.compile:
             self.network.model.transformer.compile(dynamic=True)
@@ -124,7 +124,7 @@ class Trainer:
                     since, samples, tokens = time.monotonic(), 0, 0.0
                 stopping = world.any(self._stop or not going)
                 if step % recipe.save_every == 0 or step == recipe.steps or stopping:
-                    save_state(self.out, self.learner, self.optimiser, step, recipe, world)
+                    save_state(self.out, self.learner, self.optimisers, step, recipe, world)
                     saved = step
                 if stopping:
                     break
@@ -137,8 +137,9 @@ class Trainer:
         torch.manual_seed(recipe.seed + 1_000_003 * step + world.rank)
         count = world.summed(float(sum(batch.learned for batch in micros)))
         share = rate_share(step, recipe)
-        set_rates(self.optimiser, share)
-        self.optimiser.zero_grad(set_to_none=True)
+        set_rates(self.optimisers, share)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
         loss = 0.0
         for batch in micros:
             with self._precision():
@@ -146,8 +147,9 @@ class Trainer:
             (trained / count).backward()
             loss += float(entropy)
         sum_gradients(self._by_hand, world)
-        norms = clip_groups(self.optimiser, recipe.clip)
-        self.optimiser.step()
+        norms = clip_groups(self.optimisers, recipe.clip)
+        for optimiser in self.optimisers:
+            optimiser.step()
         loss = world.summed(loss) / count
         if not loss < float("inf"):
             raise FloatingPointError(

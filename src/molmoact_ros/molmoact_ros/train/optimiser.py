@@ -1,9 +1,13 @@
-"""AdamW in three groups (language model, connector, vision), each with its rate and its clip."""
+"""AdamW in three groups (language model, connector, vision), each with its rate and its clip.
+
+On wish the matrices of the blocks are trained by Muon instead, which needs fewer samples.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,21 +37,39 @@ def _rates(recipe: Recipe) -> dict[str, float]:
     return {"llm": recipe.lr_llm, "connector": recipe.lr_connector, "vit": recipe.lr_vit}
 
 
-def make_optimiser(module: nn.Module, recipe: Recipe, fused: bool) -> torch.optim.AdamW:
-    """Betas 0.9 and 0.95, eps 1e-6 (paper, table of hyper-parameters)."""
+def make_optimisers(
+    module: nn.Module, recipe: Recipe, fused: bool
+) -> tuple[torch.optim.Optimizer, ...]:
+    """AdamW with betas 0.9 and 0.95, eps 1e-6 (paper, table of hyper-parameters).
+
+    With ``recipe.muon`` a second one for the blocks' matrices: Muon with the step size scaled to
+    that of AdamW (arXiv 2502.16982), so that the same rates serve both.
+    """
     peaks = _rates(recipe)
-    members: dict[str, list[nn.Parameter]] = {name: [] for name in GROUPS}
+    members: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            members[group_of(name)].append(parameter)
-    groups = [
-        {"params": members[name], "lr": peaks[name], "peak": peaks[name], "name": name}
-        for name in GROUPS
-        if members[name]
-    ]
-    return torch.optim.AdamW(
-        groups, betas=(0.9, 0.95), eps=1e-6, weight_decay=recipe.weight_decay, fused=fused
+            matrix = recipe.muon > 0.0 and "blocks." in name and parameter.ndim == 2
+            members.setdefault((group_of(name), matrix), []).append(parameter)
+    plain, matrices = (
+        [
+            {"params": members[part, kind], "lr": peak, "peak": peak, "name": name}
+            for part in GROUPS
+            if (part, kind) in members
+            for name in [f"{part}_matrices" if kind else part]
+            for peak in [peaks[part] * (recipe.muon if kind else 1.0)]
+        ]
+        for kind in (False, True)
     )
+    decay = recipe.weight_decay
+    made: list[torch.optim.Optimizer] = []
+    if plain:
+        made.append(
+            torch.optim.AdamW(plain, betas=(0.9, 0.95), eps=1e-6, weight_decay=decay, fused=fused)
+        )
+    if matrices:
+        made.append(torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    return tuple(made)
 
 
 def rate_share(step: int, recipe: Recipe) -> float:
@@ -60,16 +82,20 @@ def rate_share(step: int, recipe: Recipe) -> float:
     return low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def set_rates(optimiser: torch.optim.Optimizer, share: float) -> None:
-    for group in optimiser.param_groups:
+def set_rates(optimisers: Sequence[torch.optim.Optimizer], share: float) -> None:
+    for group in _groups(optimisers):
         group["lr"] = group["peak"] * share
 
 
+def _groups(optimisers: Sequence[torch.optim.Optimizer]) -> list[dict[str, Any]]:
+    return [group for optimiser in optimisers for group in optimiser.param_groups]
+
+
 @torch.no_grad()
-def clip_groups(optimiser: torch.optim.Optimizer, limit: float) -> Mapping[str, float]:
+def clip_groups(optimisers: Sequence[torch.optim.Optimizer], limit: float) -> Mapping[str, float]:
     """Scale each group's gradients to a norm of at most ``limit``; the norms before."""
     norms: dict[str, float] = {}
-    for group in optimiser.param_groups:
+    for group in _groups(optimisers):
         gradients = [p.grad for p in group["params"] if p.grad is not None]
         if not gradients:
             continue

@@ -31,7 +31,8 @@ class Recipe:
     others leave the depth out and end after ``rows`` rows. sight: weight of finding landmarks,
     sight_steps: so many steps learn nothing else. aim: weight of telling what the question is about
     half way up (``aims``; with pack only). crop: area of the random crop, 1 off. jitter:
-    whether colours are varied. compile: fuse the language model's steps (minutes at the start; a
+    whether colours are varied. muon: above 0, the blocks' matrices are
+    trained by Muon at so many times the rates (mode replicate), the rest by AdamW. compile: fuse the language model's steps (minutes at the start; a
     third less work a step for micro on a CPU).
     """
 
@@ -72,6 +73,7 @@ class Recipe:
     precision: str = "bf16"
     recompute: bool = True
     compile: bool = False
+    muon: float = 0.0
     log_every: int = 20
     save_every: int = 2000
     keep: int = 2
@@ -103,6 +105,7 @@ class Recipe:
             "sight": min(self.sight, self.aim) < 0.0,
             "sight_steps": self.sight_steps > 0 and self.sight == 0.0,
             "reason": min(self.shares.values()) < 0.0 or sum(self.shares.values()) <= 0.0,
+            "muon": self.muon < 0.0 or (self.muon > 0.0 and self.mode != "replicate"),
             "limit": self.limit < 128,
             "keep": self.keep < 1,
         }
