@@ -31,9 +31,9 @@ class Recipe:
     others leave the depth out and end after ``rows`` rows. sight: weight of finding landmarks,
     sight_steps: so many steps learn nothing else. aim: weight of telling what the question is about
     half way up (``aims``; with pack only). crop: area of the random crop, 1 off. jitter:
-    whether colours are varied. muon: above 0, the blocks' matrices are
-    trained by Muon at so many times the rates (mode replicate), the rest by AdamW. compile: fuse the language model's steps (minutes at the start; a
-    third less work a step for micro on a CPU).
+    whether colours are varied. muon: above 0, the blocks' matrices are trained by Muon at so many
+    times the rates (mode replicate), the rest by AdamW. compile: fuse the language model's steps
+    (minutes at the start; a third less work a step for micro on a CPU).
     """
 
     steps: int = 10_000
