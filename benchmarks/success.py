@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--policy", default="scripted")
-    parser.add_argument("--checkpoint", default="", help="of policy molmoact")
+    parser.add_argument("--checkpoint", default="", help="of policy molmoact; default: packaged")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--host", default="127.0.3.1")
     parser.add_argument("--domain", type=int, default=int(os.environ.get("ROS_DOMAIN_ID", "63")))

@@ -22,7 +22,7 @@ OVERSHOOT_M = 0.01
 
 def test_random_weights_drive_a_minute_within_the_guards(tmp_path: Path) -> None:
     """Nonsense from a model must look like nonsense on the page, never like an accident."""
-    with stack(tmp_path, NODES, policy="molmoact") as running:
+    with stack(tmp_path, NODES, policy="molmoact", checkpoint="random") as running:
         person = running.person
         person.instruct("put the red cube on the plate")
         assert person.wait(lambda: len(person.thoughts) > 0, 60.0), running.log()

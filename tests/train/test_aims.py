@@ -26,7 +26,7 @@ def marks() -> np.ndarray:
     """Thing i of picture p at (0.1 i, 0.5 p), all seen."""
     out = np.zeros((2, len(NAMES), MARK), np.float32)
     out[..., 0] = 0.1 * np.arange(len(NAMES))
-    out[1, :, 1], out[..., 2] = 0.5, 1.0
+    out[1, :, 1], out[..., 2], out[1, :, 3] = 0.5, 1.0, np.pi / 8
     return out
 
 
@@ -47,16 +47,16 @@ def test_an_aim_is_where_the_named_things_are_and_how_to_move() -> None:
     assert aims[4:6] == pytest.approx([0.2 * (len(NAMES) - 1) - 1, -1.0])
     assert aims[6:8] == pytest.approx([0.2 * index - 1, 0.0])
     assert aims[8:16] == pytest.approx([0.5, 0, 0, 0, 0, 0, 1, 1], abs=0.01)
-    assert aims[16:].tolist() == [1.0, index, plate]
+    assert aims[16:] == pytest.approx([1.0, 0.0, 1.0, index, plate], abs=1e-6)
     drawn = aims_of(tick("put the green cube on the plate", marks()), told=False)
-    assert np.isnan(drawn[17:]).all(), "a drawn path counts more than the words"
+    assert np.isnan(drawn[19:]).all() and not np.isnan(drawn[:19]).any(), "a drawn path counts more than the words"
 
 
 def test_what_is_not_seen_or_not_labelled_is_not_asked_for() -> None:
     hidden = marks()
     hidden[1, :CUBE_COUNT, 2] = 0.0
     aims = aims_of(tick("lift the red cube", hidden))
-    assert np.isnan(aims[[2, 3, 6, 7]]).all() and not np.isnan(aims[[0, 1, 4, 5]]).any()
+    assert np.isnan(aims[[2, 3, 6, 7, 17, 18]]).all() and not np.isnan(aims[[0, 1, 4, 5]]).any()
     bare = aims_of(tick("lift the red cube", None))
     assert np.flatnonzero(~np.isnan(bare)).tolist() == list(range(8, 16))
     head = Aims(8)

@@ -14,7 +14,7 @@ from typing import Any
 from molmoact_ros.bags.ab import Comparison, Opinion, compare, summarise
 from molmoact_ros.bags.metadata import BadBag
 from molmoact_ros.policy.base import PolicyError
-from molmoact_ros.policy.factory import PolicySpec, make_policy
+from molmoact_ros.policy.factory import RANDOM, PolicySpec, make_policy
 
 ROWS = (
     ("thoughts", "{:d}"),
@@ -74,8 +74,8 @@ def _spec(text: str, values: argparse.Namespace) -> PolicySpec:
     if text == "scripted":
         return PolicySpec(images=values.images)
     kind, _, seed = text.partition(":")
-    if kind == "random":
-        return PolicySpec("molmoact", images=values.images, seed=int(seed or 0))
+    if kind == RANDOM:
+        return PolicySpec("molmoact", RANDOM, images=values.images, seed=int(seed or 0))
     if not Path(text).is_dir():
         raise PolicyError(f"--model {text}: give a checkpoint folder, scripted or random:SEED")
     return PolicySpec("molmoact", text, values.unnorm_key, values.images)

@@ -18,7 +18,7 @@ def declare_policy(node: ManagedNode, modes: list[str]) -> None:
     """Declare all of them; ``modes``: names for goals started without one."""
     declare = node.declare
     declare("policy", "scripted", "scripted (expert), molmoact (model) or remote (server)")
-    declare("checkpoint", "", "folder or owner/name@commit of a model; empty: small random weights")
+    declare("checkpoint", "", "folder or owner/name@commit; empty: the packaged one; random: tests")
     declare("unnorm_key", "", "statistics key; empty: the checkpoint's only one")
     declare("seed", 0, "seed of the random weights", (0, 2**31 - 1))
     declare("device", "cpu", "where a model runs: cpu or cuda; empty: cuda if there is one")

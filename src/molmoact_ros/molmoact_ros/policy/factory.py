@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from molmoact_ros.policy.remote import RemotePolicy
 
 KINDS = ("scripted", "molmoact", "remote")
+RANDOM = "random"
+PACKAGED = Path(__file__).resolve().parents[1] / "model" / "weights" / "micro"
+"""Trained from nothing in this package's simulation; its README says how and how well it drives."""
 START_WAIT_S = 3.0
 """How long a policy server may take to say that it does not fit; it may also start later."""
 
@@ -26,11 +29,12 @@ START_WAIT_S = 3.0
 class PolicySpec:
     """What a profile says about its policy.
 
-    checkpoint: folder or owner/name@commit; empty: nano with random weights of ``seed``. images:
-    pictures per prompt. device: "cpu", "cuda", or "" for cuda if there is one. server, token,
-    timeout (seconds), jpeg: the policy server of kind remote, see ``policy.remote``. robot: what
-    must fit before anything moves. full_every: full reasoning only every so many thoughts, see
-    ``policy.rated``. continue_rows, quantize: see MolmoActPolicy.
+    checkpoint: folder or owner/name@commit; empty: the small policy that comes with the package;
+    "random": nano with random weights of ``seed``. images: pictures per prompt. device: "cpu",
+    "cuda", or "" for cuda if there is one. server, token, timeout (seconds), jpeg: the policy
+    server of kind remote, see ``policy.remote``. robot: what must fit before anything moves.
+    full_every: full reasoning only every so many thoughts, see ``policy.rated``. continue_rows,
+    quantize: see MolmoActPolicy.
     """
 
     kind: str = "scripted"
@@ -85,7 +89,10 @@ def _model(spec: PolicySpec) -> Policy:
     from molmoact_ros.policy.describe import describe_checkpoint
     from molmoact_ros.policy.molmoact import MolmoActPolicy
 
-    folder = find_checkpoint(spec.checkpoint) if spec.checkpoint else _random_nano(spec.seed)
+    if spec.checkpoint == RANDOM:
+        folder = _random_nano(spec.seed)
+    else:
+        folder = find_checkpoint(spec.checkpoint) if spec.checkpoint else PACKAGED
     key = spec.unnorm_key or None
     if spec.robot is not None:
         # Before minutes of loading: the description needs no weights.

@@ -17,16 +17,17 @@ from torch import nn
 from torch.nn import functional
 
 from molmoact_ros.data.dataset import Tick
-from molmoact_ros.data.landmarks import NAMES, read_landmarks
+from molmoact_ros.data.landmarks import CUBE_COUNT, NAMES, read_landmarks
 from molmoact_ros.policy.scripted.percept import BOWL, PLATE
 from molmoact_ros.reasoning.actions import decode
 
-VALUES = 19
+VALUES = 21
 """u, v of the thing to move, the place for it and the tool in the first picture and of the thing
 in the second (-1..1); the mean motion of the first rows [6], gripper of the first and last row,
-whether there is a place; and as whole numbers the thing and the place (of NAMES; none: the tool).
+whether there is a place; how the cube is turned in the second picture (cosine and sine of four
+times its angle); and as whole numbers the thing and the place (of NAMES; none: the tool).
 """
-_NUMBERS, _ROWS = 17, 4
+_NUMBERS, _ROWS = 19, 4
 _THINGS = re.compile(r"\b(red|green|blue|yellow|plate|bowl)\b")
 
 
@@ -48,8 +49,8 @@ def aims_of(tick: Tick, told: bool = True) -> NDArray[np.float32]:
     marks = read_landmarks(tick.landmarks)
     out[16] = float(len(things) > 1)
     if told:
-        out[17] = NAMES.index(things[0])
-        out[18] = NAMES.index(things[1] if len(things) > 1 else NAMES[-1])
+        out[_NUMBERS] = NAMES.index(things[0])
+        out[_NUMBERS + 1] = NAMES.index(things[1] if len(things) > 1 else NAMES[-1])
     for place, picture, name in (
         (0, 0, things[0]),
         (2, 0, things[1] if len(things) > 1 else ""),
@@ -60,6 +61,9 @@ def aims_of(tick: Tick, told: bool = True) -> NDArray[np.float32]:
             index = NAMES.index(name)
             if marks.seen[picture, index]:
                 out[place : place + 2] = 2.0 * marks.uv[picture, index] - 1.0
+                if picture == 1 and index < CUBE_COUNT:
+                    angle = 4.0 * marks.angle[picture, index]
+                    out[17:19] = np.cos(angle), np.sin(angle)
     return out
 
 
