@@ -132,13 +132,13 @@ _MICRO = Recipe(
     batch=16, micro=8, method="full", mode="replicate", lr_llm=1.5e-3, lr_connector=5e-4,
     lr_vit=3e-4, warm_up=60, final_share=0.02, prompt_dropout=0.0, z_loss=0.0, bin_sigma=2.0,
     trace_sigma=2.0, crop=1.0, jitter=False, limit=2048, recompute=False, pack=3, sight=0.03,
-    aim=2.0, whole=0.15, rows=4, reason=0.85, steer=0.15, save_every=200, look_every=0,
+    aim=2.0, whole=0.15, rows=4, reason=0.65, steer=0.35, muon=4.0, save_every=200, look_every=0,
     look_samples=32, look_decoded=4, workers=0, weight_decay=0.01, compile=True,
 )  # fmt: skip
 _SIGHT = replace(
     _MICRO, steps=5_000, sight_steps=5_000, batch=32, micro=16, pack=1, aim=0.0, sight=1.0,
     reason=0.0, steer=0.0, act=1.0, lr_connector=1e-3, lr_vit=1e-3, warm_up=100, save_every=500,
-    compile=False,
+    compile=False, muon=0.0,
 )  # fmt: skip
 
 PRESETS: Mapping[str, Recipe] = MappingProxyType(

@@ -41,6 +41,9 @@ FUNNEL_RADIUS_M = 0.040
 FUNNEL_FLAT_M = 0.004
 # A radian of yaw error counts like this distance: fingers must be aligned before they lower.
 YAW_AS_M = 0.03
+# Fingers turn only near the thing, where the camera on the hand sees how it lies: a learner cannot
+# know it from farther away, and would turn at random.
+TURN_NEAR_M, TURN_FAR_M = 0.05, 0.09
 # Sideways motion fades out over this much missing height.
 GATE_M = 0.03
 
@@ -176,7 +179,9 @@ def _funnel(command: Pose, target: Floats, yaw: float) -> Floats:
     needed = target[2] + FUNNEL_HEIGHT_M * x * x * (3.0 - 2.0 * x)
     gate = float(np.clip(1.0 - (needed - command.position[2]) / GATE_M, 0.0, 1.0))
     aim = np.array([*(command.position[:2] + gate * (target[:2] - command.position[:2])), needed])
-    return _step(command, aim, yaw)
+    near = float(np.clip((TURN_FAR_M - away) / (TURN_FAR_M - TURN_NEAR_M), 0.0, 1.0))
+    current = tool_yaw(command)
+    return _step(command, aim, current + near * (yaw - current))
 
 
 def _step(command: Pose, target: Floats, yaw: float) -> Floats:
