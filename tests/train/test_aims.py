@@ -49,7 +49,8 @@ def test_an_aim_is_where_the_named_things_are_and_how_to_move() -> None:
     assert aims[8:16] == pytest.approx([0.5, 0, 0, 0, 0, 0, 1, 1], abs=0.01)
     assert aims[16:] == pytest.approx([1.0, 0.0, 1.0, index, plate], abs=1e-6)
     drawn = aims_of(tick("put the green cube on the plate", marks()), told=False)
-    assert np.isnan(drawn[19:]).all() and not np.isnan(drawn[:19]).any(), "a drawn path counts more than the words"
+    assert np.isnan(drawn[19:]).all(), "a drawn path counts more than the words"
+    assert not np.isnan(drawn[:19]).any()
 
 
 def test_what_is_not_seen_or_not_labelled_is_not_asked_for() -> None:

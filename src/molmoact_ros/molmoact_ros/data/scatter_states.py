@@ -29,6 +29,7 @@ from molmoact_ros.sim.tasks import MOVE_NEXT_TO, PICK_UP, PUT_INTO, PUT_ON
 OPEN_M = 0.08
 HOME = np.array([0.45, 0.0, 0.30])
 _LOW, _HIGH = np.array([0.30, -0.32, 0.07]), np.array([0.68, 0.32, 0.40])
+_EIGHTH = math.pi / 4
 _PLACING = (PUT_ON, PUT_INTO, MOVE_NEXT_TO)
 
 
@@ -125,17 +126,21 @@ def _far(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: st
 def _near(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: str) -> State:
     item = estimate.items[cube]
     away = abs(float(rng.normal(0.0, 0.035)))
-    turn = float(rng.normal(0.0, 0.3)) if rng.random() < 0.5 else float(rng.normal(0.0, 0.06))
+    # The hand arrives turned by anything: the expert turns it only here.
+    turn = float(rng.uniform(-_EIGHTH, _EIGHTH) if rng.random() < 0.5 else rng.normal(0.0, 0.06))
     position = item.position + _offset(rng, away)
     yaw = grasp_yaw(estimate, item, cube, _some_yaw(rng)) + turn
-    position[2] += _funnel_height(away + YAW_AS_M * abs(turn)) * rng.uniform(0.75, 1.2)
+    low = 0.75 if rng.random() < 0.7 else 0.1
+    position[2] += _funnel_height(away + YAW_AS_M * abs(turn)) * rng.uniform(low, 1.2)
     position[2] += abs(float(rng.normal(0.0, 0.015)))
     return State(spec, estimate, _down(position, yaw), OPEN_M, random_goal(rng, cube))
 
 
 def _grasping(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: str) -> State:
-    """At the cube: open, closing on it, or just closed."""
+    """At the cube: open, closing on it, just closed, or closed on its corners."""
     item = estimate.items[cube]
+    if rng.random() < 0.15:
+        return _askew(rng, spec, estimate, cube)
     yaw = grasp_yaw(estimate, item, cube, _some_yaw(rng)) + float(rng.normal(0.0, 0.05))
     position = item.position + _offset(rng, abs(float(rng.normal(0.0, 0.005))))
     position[2] += float(rng.normal(0.002, 0.005))
@@ -146,6 +151,17 @@ def _grasping(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cub
     if stage < 0.65:
         return State(spec, estimate, tool, float(rng.uniform(0.050, OPEN_M)), goal)
     return State(spec, _held(rng, estimate, cube, tool), tool, CUBE_M, goal)
+
+
+def _askew(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: str) -> State:
+    """The fingers have closed on corners: a learner's mistake, to be undone and not waited for."""
+    item = estimate.items[cube]
+    turn = float(rng.uniform(0.3, _EIGHTH)) * float(rng.choice([-1.0, 1.0]))
+    yaw = grasp_yaw(estimate, item, cube, _some_yaw(rng)) + turn
+    position = item.position + _offset(rng, abs(float(rng.normal(0.0, 0.005))))
+    position[2] += float(rng.normal(-0.004, 0.006))
+    width = CUBE_M * (math.cos(turn) + abs(math.sin(turn))) + float(rng.uniform(0.0, 0.004))
+    return State(spec, estimate, _down(position, yaw), width, random_goal(rng, cube))
 
 
 def _holding(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: str) -> State:
