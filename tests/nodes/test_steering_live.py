@@ -159,9 +159,10 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
 def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
     """From the tool over the table, away from where the task wants to go.
 
-    A path is followed at the height the tool then has, 0.3 m a second or two after the start; at
-    0.10 to 0.38 m these pixels lie within reach.
+    A path is followed at the height the tool then has; at 0.10 to 0.38 m these pixels lie within
+    reach, so a quick hand waits until the arm has come down from its home.
     """
+    assert operator.until(lambda: operator.person.poses[-1][1][2] < 0.36), operator.person.poses[-1]
     start = operator.tool_on_grid()
     places = np.array([[0.50, 0.00, 0.30], [0.55, 0.06, 0.30], [0.60, 0.08, 0.30]])
     corners = CAMERA.grid_from_pixels(CAMERA.project(places)[0])
