@@ -46,30 +46,41 @@ def make_optimisers(
     that of AdamW (arXiv 2502.16982), so that the same rates serve both.
     """
     peaks = _rates(recipe)
-    members: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    plain: dict[str, dict[str, Any]] = {}
+    matrices: dict[str, dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad:
-            matrix = recipe.muon > 0.0 and "blocks." in name and parameter.ndim == 2
-            members.setdefault((group_of(name), matrix), []).append(parameter)
-    plain, matrices = (
-        [
-            {"params": members[part, kind], "lr": peak, "peak": peak, "name": name}
-            for part in GROUPS
-            if (part, kind) in members
-            for name in [f"{part}_matrices" if kind else part]
-            for peak in [peaks[part] * (recipe.muon if kind else 1.0)]
-        ]
-        for kind in (False, True)
-    )
+        if not parameter.requires_grad:
+            continue
+        part = group_of(name)
+        if recipe.muon > 0.0 and "blocks." in name and parameter.ndim == 2:
+            _add(matrices, f"{part}_matrices", peaks[part] * recipe.muon, parameter)
+        else:
+            _add(plain, part, peaks[part], parameter)
     decay = recipe.weight_decay
     made: list[torch.optim.Optimizer] = []
     if plain:
         made.append(
-            torch.optim.AdamW(plain, betas=(0.9, 0.95), eps=1e-6, weight_decay=decay, fused=fused)
+            torch.optim.AdamW(
+                _in_order(plain), betas=(0.9, 0.95), eps=1e-6, weight_decay=decay, fused=fused
+            )
         )
     if matrices:
-        made.append(torch.optim.Muon(matrices, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        made.append(
+            torch.optim.Muon(
+                _in_order(matrices), weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+            )
+        )
     return tuple(made)
+
+
+def _add(groups: dict[str, dict[str, Any]], name: str, peak: float, one: nn.Parameter) -> None:
+    group = groups.setdefault(name, {"params": [], "lr": peak, "peak": peak, "name": name})
+    group["params"].append(one)
+
+
+def _in_order(groups: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """As GROUPS: what a run has saved is found again by its place."""
+    return sorted(groups.values(), key=lambda group: GROUPS.index(group["name"].split("_")[0]))
 
 
 def rate_share(step: int, recipe: Recipe) -> float:

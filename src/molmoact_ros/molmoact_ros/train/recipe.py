@@ -129,8 +129,8 @@ _REAL = Recipe(steps=6_000, batch=64, save_every=2000)
 _WHOLE = replace(_REAL, method="full", mode="shard", crop=1.0, jitter=False)
 
 _MICRO = Recipe(
-    batch=16, micro=8, method="full", mode="replicate", lr_llm=1.5e-3, lr_connector=5e-4,
-    lr_vit=3e-4, warm_up=60, final_share=0.02, prompt_dropout=0.0, z_loss=0.0, bin_sigma=2.0,
+    batch=16, micro=8, method="full", mode="replicate", lr_llm=1e-3, lr_connector=5e-4,
+    lr_vit=2e-4, warm_up=60, final_share=0.02, prompt_dropout=0.0, z_loss=0.0, bin_sigma=2.0,
     trace_sigma=2.0, crop=1.0, jitter=False, limit=2048, recompute=False, pack=3, sight=0.03,
     aim=2.0, whole=0.15, rows=4, reason=0.65, steer=0.35, muon=4.0, save_every=200, look_every=0,
     look_samples=32, look_decoded=4, workers=0, weight_decay=0.01, compile=True,
