@@ -160,9 +160,8 @@ def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
     """From the tool over the table, away from where the task wants to go.
 
     A path is followed at the height the tool then has; at 0.10 to 0.38 m these pixels lie within
-    reach, so a quick hand waits until the arm has come down from its home.
+    reach (``come_down``).
     """
-    assert operator.until(lambda: operator.person.poses[-1][1][2] < 0.36), operator.person.poses[-1]
     start = operator.tool_on_grid()
     places = np.array([[0.50, 0.00, 0.30], [0.55, 0.06, 0.30], [0.60, 0.08, 0.30]])
     corners = CAMERA.grid_from_pixels(CAMERA.project(places)[0])
@@ -171,10 +170,16 @@ def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in way]
 
 
+def come_down(operator: Operator) -> None:
+    """Wait until the arm has left its home, which is higher than a drawn path should be."""
+    assert operator.until(lambda: operator.person.poses[-1][1][2] < 0.36), operator.person.poses[-1]
+
+
 @pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
 def test_a_stroke_changes_where_the_arm_goes(operator: Operator, kind: str) -> None:
     """From glass to arm: the thought carries the points of the page, the tool ends at the last."""
     operator.begin()
+    come_down(operator)
     points = operator.stroke(stroke_from_tool(operator), kind)
     assert 2 <= len(points) <= 5
     assert operator.script("return window.molmoact.stage.frozen") is True

@@ -162,17 +162,19 @@ def test_fine_tuning_is_started_watched_and_stopped(
 ) -> None:
     assert not page.find_element("id", "train").is_displayed(), "no trainer, no buttons"
     state.set_training(TrainingStatus())
-    wait(lambda: text(page, "train-words") == "ready")
+    wait(lambda: page.find_element("id", "train-start").is_displayed())
+    assert text(page, "train-words") == "ready"
     press(page, "train-start")
     wait(lambda: ("train", "start") in commands.calls)
     state.set_training(TrainingStatus(True, 120, 6000, 4300.0, 1.234))
     wait(lambda: text(page, "train-words") == "step 120 of 6000 · 72 min left · loss 1.234")
+    wait(lambda: page.find_element("id", "train-stop").is_displayed())
     assert not page.find_element("id", "train-start").is_displayed()
     press(page, "train-stop")
     wait(lambda: ("train", "stop") in commands.calls)
     state.set_training(TrainingStatus(False, 121, 6000, message="saved at step 121"))
     wait(lambda: text(page, "train-end") == "saved at step 121")
-    assert page.find_element("id", "train-start").is_displayed()
+    wait(lambda: page.find_element("id", "train-start").is_displayed())
     state.set_training(None)
     wait(lambda: not page.find_element("id", "train").is_displayed())
 
