@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import rclpy
@@ -72,8 +73,12 @@ class Bench:
         self._settle(1.0)
 
     def trial(self, family: str, seed: int, seconds: float) -> dict[str, object]:
-        instruction = sample_instruction(family, seed)
         self.lay_out(seed, family)
+        return self.follow(family, seed, seconds)
+
+    def follow(self, family: str, seed: int, seconds: float) -> dict[str, object]:
+        """The task of the seed from where everything is now."""
+        instruction = sample_instruction(family, seed)
         self.watcher.record.instruction = instruction
         self.watcher.record.thoughts.clear()
         self.watcher.refused = 0
@@ -103,6 +108,16 @@ class Bench:
         return future.result()
 
 
+def stack_of(names: Sequence[str], arguments: Mapping[str, str]) -> tuple[Supervisor, Path]:
+    """Nodes of config/sim.yaml, not started yet, and the folder of their logs."""
+    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    profile = load_profile("sim", arguments)
+    logs = Path(tempfile.mkdtemp(prefix="stack_"))
+    specs = [process_of(profile.node(name)) for name in names]
+    return Supervisor(specs, logs, lambda name, line: None), logs
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
@@ -115,13 +130,8 @@ def main() -> None:
     parser.add_argument("--domain", type=int, default=int(os.environ.get("ROS_DOMAIN_ID", "63")))
     options = parser.parse_args()
     os.environ["ROS_DOMAIN_ID"] = str(options.domain)
-    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
     arguments = {"host": options.host, "policy": options.policy, "checkpoint": options.checkpoint}
-    profile = load_profile("sim", arguments)
-    logs = Path(tempfile.mkdtemp(prefix="success_"))
-    specs = [process_of(profile.node(name)) for name in NODES]
-    stack = Supervisor(specs, logs, lambda name, line: None)
+    stack, logs = stack_of(NODES, arguments)
     rclpy.init()
     rows: list[dict[str, object]] = []
     try:

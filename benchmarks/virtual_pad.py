@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from arm_bench import ArmBench
+from arm_bench import ArmBench, pose_of
 from sensor_msgs.msg import Joy
 
 from molmoact_ros.geometry import Floats
@@ -25,9 +25,9 @@ class Pad:
         self.person = bench.person
         self._joy = self.person.create_publisher(Joy, "joy", SENSOR_QOS)
 
-    def send(self, axes: Floats, *buttons: int, dead_man: bool = True) -> None:
+    def send(self, axes: Floats, *buttons: int, dead_man: bool = True, yaw: float = 0.0) -> None:
         pressed = [int(dead_man), *(int(b in buttons) for b in (OPEN, CLOSE, 3))]
-        self._joy.publish(Joy(axes=[*map(float, axes), 0.0, 0.0, 0.0], buttons=pressed))
+        self._joy.publish(Joy(axes=[*map(float, axes), 0.0, 0.0, yaw], buttons=pressed))
         self.person.listen(1 / 30)
 
     def hold(self, seconds: float, *buttons: int) -> None:
@@ -52,6 +52,19 @@ class Pad:
             f"the tool is still {distance:.3f} m away from {place}: "
             f"{self.person.command.reason}; {self.person.arm.detail}"
         )
+
+    def turn(self, yaw: float, within: float = 0.04, seconds: float = 15.0) -> None:
+        """Turn the hand until the tool's yaw, radians, is ``yaw``."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            error = yaw - pose_of(self.person.path[-1]).yaw
+            if abs(error) < within:
+                self.hold(0.3)
+                return
+            share = min(0.9, 2.0 * abs(error)) ** (1 / SHAPING.power)
+            deflection = SHAPING.dead_zone + (1 - SHAPING.dead_zone) * share
+            self.send(np.zeros(3), yaw=float(np.copysign(deflection, error)))
+        raise AssertionError(f"the hand is still {error:.2f} rad off: {self.person.command.reason}")
 
     def grip(self, button: int, done: Callable[[], bool]) -> None:
         """Press a gripper button until ``done``, at most ten seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,10 +23,13 @@ from data_helpers import camera, path, stamps
 TOPICS = BagTopics()
 
 
-def write_bag(folder: Path, name: str, outcome: str = "success", skip: str = "") -> Path:
+def write_bag(
+    folder: Path, name: str, outcome: str = "success", skip: str = "", started: str = ""
+) -> Path:
     """24 rows of both cameras, depth, poses and a closing gripper."""
     rng = np.random.default_rng(1)
     custom = {"episode_id": name, "task": "pick up the red cube", "outcome": outcome}
+    custom |= {"started": started} if started else {}
     with DemonstrationBag(folder / name, custom, TOPICS) as bag:
         for i, (stamp, pose) in enumerate(zip(stamps(24).tolist(), path(24), strict=True)):
             if i == 0:
@@ -78,6 +82,21 @@ def test_the_command_labels_resumes_and_quarantines(
     assert main(command) == 0
     assert pack.stat().st_mtime_ns == before, "labelled again instead of resumed"
     assert "1 bags could not be used" in capsys.readouterr().err
+
+
+def test_folders_that_count_from_one_are_no_copies(tmp_path: Path) -> None:
+    """Every folder of a recorder has an episode_000001; a copied bag is another matter."""
+    for day in ("22", "23"):
+        folder = tmp_path / day
+        folder.mkdir()
+        write_bag(folder, "episode_000001", started=f"2026-11-{day}T08:00:00+00:00")
+    shutil.copytree(tmp_path / "23", tmp_path / "copy")
+    out = tmp_path / "data"
+    command = ["label", *(str(tmp_path / name) for name in ("22", "23", "copy"))]
+    assert main([*command, "--out", str(out), "--set", "image_size=[64,48]"]) == 0
+    assert len(DataSet(out, "").episodes) == 2
+    (problem,) = json.loads((out / "quarantine.json").read_text()).items()
+    assert "copy" in problem[0] and "same episode" in problem[1]
 
 
 def test_bins_of_another_data_set_are_kept(tmp_path: Path) -> None:

@@ -69,8 +69,12 @@ def find_bags(root: Path) -> list[Path]:
 
 
 def bag_id(folder: Path, custom: Mapping[str, str]) -> str:
-    """The recorder's episode id; bags of others are known by the end of their path."""
-    return custom.get("episode_id") or f"{folder.parent.name}/{folder.name}"
+    """The recorder's episode id and when it began, because every folder counts from one; bags of
+    others are known by the end of their path.
+    """
+    name = custom.get("episode_id") or f"{folder.parent.name}/{folder.name}"
+    started = custom.get("started", "")
+    return f"{name} of {started}" if started else name
 
 
 def read_bag(folder: Path, topics: BagTopics, instruction: str = "") -> Recording:

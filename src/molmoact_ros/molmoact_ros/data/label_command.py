@@ -165,7 +165,7 @@ def _todo(bags: Sequence[Path], out: Path, card: DataCard) -> tuple[list[Path], 
             continue
         name = bag_id(bag, known.custom)
         if name in seen and seen[name].resolve() != bag.resolve():
-            problems[str(bag)] = f"has the same episode id as {seen[name]}; keep one of them"
+            problems[str(bag)] = f"is the same episode as {seen[name]}; keep one of them"
             continue
         seen[name] = bag
         path = out / LABELS / f"{episode_key(name)}.parquet"
