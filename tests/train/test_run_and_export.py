@@ -101,7 +101,7 @@ def test_an_export_is_a_checkpoint_with_statistics_card_and_self_test(
     source, run, out = source_of(folder, recipe), tmp_path / "run", tmp_path / "out"
     outcome = Trainer(source, run, ALONE).run()
     (run / "recipe.json").write_text(recipe.to_json())
-    test = export_run(run, source.base, source.folders[0], out, outcome.checkpoint, recipe)
+    test = export_run(run, source.base, source.folders, out, outcome.checkpoint, recipe)
     assert test.passed and test.worst == 0 and test.answers > 5
     loaded = load_checkpoint(out)
     assert read_statistics({"norm_stats": loaded.config.norm_stats}).dims == 7
@@ -119,7 +119,7 @@ def test_a_part_with_rate_zero_stays_as_it_was_and_is_exported(
     source, run, out = source_of(folder, recipe), tmp_path / "run", tmp_path / "out"
     outcome = Trainer(source, run, ALONE).run()
     (run / "recipe.json").write_text(recipe.to_json())
-    export_run(run, source.base, source.folders[0], out, outcome.checkpoint, recipe)
+    export_run(run, source.base, source.folders, out, outcome.checkpoint, recipe)
     before, after = (load_checkpoint(f).model.state_dict() for f in (source.base, out))
     same = {name: torch.equal(before[name].bfloat16().float(), after[name]) for name in before}
     assert all(equal for name, equal in same.items() if "image_vit" in name)
@@ -132,7 +132,7 @@ def test_the_self_test_notices_statistics_of_another_data_set(folder: Path, tmp_
     (tmp_path / "run/recipe.json").write_text(source.recipe.to_json())
     out = tmp_path / "out"
     export_run(
-        tmp_path / "run", source.base, source.folders[0], out, outcome.checkpoint, source.recipe
+        tmp_path / "run", source.base, source.folders, out, outcome.checkpoint, source.recipe
     )
     config = read_json(out / "config.json")
     config["norm_stats"]["test_arm"]["action"]["mask"][5] = False

@@ -19,6 +19,7 @@ from molmoact_ros.data.rows import BadData
 from molmoact_ros.model.config import CheckpointError
 from molmoact_ros.train.export import export_run
 from molmoact_ros.train.loop import Trainer
+from molmoact_ros.train.mixture import check_mixture, check_weights
 from molmoact_ros.train.processes import World, join_world, leave_world
 from molmoact_ros.train.recipe import PRESETS, BadRecipe, Recipe, changed
 from molmoact_ros.train.samples import TooLong
@@ -31,6 +32,9 @@ START, RECIPE = "start", "recipe.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``molmoact train``."""
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="labelled data sets")
+    parser.add_argument(
+        "--weights", type=float, nargs="+", help="share of each set; default: root of its size"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumes")
     parser.add_argument("--base", type=Path, help="checkpoint to start from")
     parser.add_argument("--size", choices=SIZES, help="instead of --base: a new small network")
@@ -60,6 +64,8 @@ def _run(values: argparse.Namespace, world: World) -> int:
         torch.set_num_threads(max(1, int(os.environ["OMP_NUM_THREADS"])))
     torch.set_float32_matmul_precision("high")
     base = _base(values, recipe, world)
+    check_mixture(values.data)
+    check_weights(values.data, values.weights)
     for folder in values.data:
         card = load_card(folder)
         if recipe.crop < 1.0 and card.center_crop == 1.0:
@@ -67,7 +73,8 @@ def _run(values: argparse.Namespace, world: World) -> int:
                 f"{folder}: its card has no center_crop, but the recipe crops to {recipe.crop} of "
                 "the picture; label with --set center_crop=0.9 or train with --set crop=1"
             )
-    source = Source(tuple(values.data), base, recipe, web=values.web)
+    weights = tuple(values.weights) if values.weights else None
+    source = Source(tuple(values.data), base, recipe, web=values.web, weights=weights)
     if world.first:
         values.out.mkdir(parents=True, exist_ok=True)
         (values.out / RECIPE).write_text(recipe.to_json(), encoding="utf-8")
@@ -75,7 +82,7 @@ def _run(values: argparse.Namespace, world: World) -> int:
     if not outcome.finished:
         sys.stderr.write(f"stopped after step {outcome.steps}; the same command continues\n")
     elif values.export and world.first:
-        export_run(values.out, base, values.data[0], values.export, outcome.checkpoint, recipe)
+        export_run(values.out, base, values.data, values.export, outcome.checkpoint, recipe)
     return 0
 
 

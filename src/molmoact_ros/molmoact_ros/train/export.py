@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,13 @@ class SelfTest:
 
 
 def export_run(
-    run: Path, base: Path, data: Path, out: Path, checkpoint: Path, recipe: Recipe
+    run: Path, base: Path, folders: Sequence[Path], out: Path, checkpoint: Path, recipe: Recipe
 ) -> SelfTest:
-    """Write ``out``. Raises CheckpointError when the self-test fails; the folder is removed."""
+    """Write ``out``. folders: the data sets; the first one's card is the checkpoint's, the
+    statistics of all go into config.json. Raises CheckpointError when the self-test fails; the
+    folder is removed.
+    """
+    data = folders[0]
     world = World(0, 1, torch.device("cpu"))
     loaded = load_checkpoint(base, "cpu", torch.float32)
     network = loaded.model
@@ -76,9 +80,9 @@ def export_run(
         # A fresh copy: merging goes through the adapter file, so the file is proven too.
         network = load_checkpoint(base, "cpu", torch.float32).model
         merge_adapter(network, load_adapter(scratch / ADAPTER))
-    stats = {**loaded.config.norm_stats, **read_json(data / STATISTICS)}
-    if base.name == "start":
-        stats = read_json(data / STATISTICS)
+    stats = {} if base.name == "start" else dict(loaded.config.norm_stats)
+    for folder in reversed(folders):
+        stats |= read_json(folder / STATISTICS)
     config = replace(loaded.config, norm_stats=stats)
     save_settings(scratch, config, loaded.tokenizer, loaded.processor.settings)
     save_weights(scratch, network.to(torch.bfloat16))
@@ -86,7 +90,8 @@ def export_run(
         shutil.copyfile(data / name, scratch / name)
     shutil.copyfile(run / "recipe.json", scratch / "recipe.json")
     test = self_test(scratch, data)
-    write_card(scratch, _card_text(run, base, data, recipe, test), _origin(base, data, recipe))
+    names = " and ".join(folder.name for folder in folders)
+    write_card(scratch, _card_text(run, base, data, recipe, test), _origin(base, names, recipe))
     if not test.passed:
         shutil.rmtree(scratch)
         raise CheckpointError(
@@ -137,10 +142,10 @@ def _bins_again(actions: np.ndarray, statistics: Any) -> np.ndarray:
     return np.minimum(encode(np.where(statistics.scaled, normal, actions)).astype(int), 254)
 
 
-def _origin(base: Path, data: Path, recipe: Recipe) -> str:
+def _origin(base: Path, data: str, recipe: Recipe) -> str:
     if base.name == "start":
-        return f"trained from nothing by molmoact train on {data.name}, {recipe.steps} steps"
-    return f"{recipe.method} fine-tuning of [{read_origin(base)}] on {data.name}"
+        return f"trained from nothing by molmoact train on {data}, {recipe.steps} steps"
+    return f"{recipe.method} fine-tuning of [{read_origin(base)}] on {data}"
 
 
 def _card_text(run: Path, base: Path, data: Path, recipe: Recipe, test: SelfTest) -> str:

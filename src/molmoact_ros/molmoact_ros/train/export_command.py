@@ -20,7 +20,9 @@ START = "start"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``molmoact export``."""
     parser.add_argument("run", type=Path, help="folder of a run of molmoact train")
-    parser.add_argument("--data", type=Path, required=True, help="the data set it was trained on")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", required=True, help="the data sets it was trained on"
+    )
     parser.add_argument("--base", type=Path, help="checkpoint it started from; default: RUN/start")
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
 
