@@ -11,10 +11,16 @@ set -euo pipefail
 data="${1:?data set}" base="${2:?checkpoint to start from}" out="${3:?folder for runs and scores}"
 steps="${4:-1000}" preset="${5:-micro-cpu}" device="${6:-cpu}"
 read -ra more <<<"${TRAIN_OPTIONS:-}"
+export OMP_NUM_THREADS=1
+if [ "$device" = cpu ]; then
+  train() { torchrun --nproc-per-node 2 -m molmoact_ros.cli train "$@"; }
+else
+  train() { molmoact train "$@"; }
+fi
 one() { # name, shares, how it is scored
   local name="$1" shares="$2" score="$3" sets=()
   for share in $shares; do sets+=(--set "$share"); done
-  molmoact train --data "$data" --base "$base" --out "$out/$name" --preset "$preset" \
+  train --data "$data" --base "$base" --out "$out/$name" --preset "$preset" \
     --device "$device" --set "steps=$steps" \
     "${sets[@]}" "${more[@]}" --export "$out/$name/policy"
   # shellcheck disable=SC2086

@@ -120,7 +120,7 @@ def stack(folder: Path, nodes: tuple[str, ...], **arguments: str) -> Iterator[St
     """Start ``nodes`` of the sim profile on a loopback address of this process; stop them all."""
     pid = os.getpid()
     host = f"127.0.{2 + pid // 200 % 200}.{1 + pid % 200}"
-    profile = load_profile("sim", {"host": host, "seed": "3", **arguments})
+    profile = load_profile("sim", {"host": host, "seed": "3", "policy": "scripted", **arguments})
     lines: list[str] = []
     processes = [process_of(profile.node(name)) for name in nodes]
     supervisor = Supervisor(processes, folder, lambda name, line: lines.append(f"{name}: {line}"))

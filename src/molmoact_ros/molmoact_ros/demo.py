@@ -37,7 +37,7 @@ class DemoOptions:
     seconds: float
     seed: int
     instruction: str
-    policy: str
+    policy: str | None
     out: Path
     host: str
     port: int
@@ -60,7 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--instruction", default="put the red cube on the plate", help="what the robot shall do"
     )
-    parser.add_argument("--policy", choices=("scripted", "molmoact"), default="scripted")
+    parser.add_argument(
+        "--policy", choices=("scripted", "molmoact"), help="who thinks; default: config/sim.yaml's"
+    )
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for files and logs")
     parser.add_argument("--host", default="127.0.0.1", help="loopback address of the arm")
     parser.add_argument("--port", type=int, default=8765, help="port of the page")
@@ -122,10 +124,11 @@ def demo_profile(options: DemoOptions) -> Profile:
     overrides = {
         "host": options.host,
         "seed": str(options.seed),
-        "policy": options.policy,
         "port": str(options.port),
         "instruction": "" if options.headless else options.instruction,
     }
+    if options.policy is not None:
+        overrides["policy"] = options.policy
     if options.headless:
         overrides |= {"steering": "false", "viewer": "false"}
     return load_profile("sim", overrides | dict(options.arguments))

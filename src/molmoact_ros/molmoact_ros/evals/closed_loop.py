@@ -19,6 +19,7 @@ from molmoact_ros.evals.offline_rollout import Episode, Timing, run_episode
 from molmoact_ros.evals.run_record import RunRecord, ThoughtRecord
 from molmoact_ros.evals.variations import Trial
 from molmoact_ros.policy.base import Observation, Policy, PolicyError
+from molmoact_ros.policy.path_ahead import PathAhead
 from molmoact_ros.policy.scripted.estimate import Hand
 from molmoact_ros.policy.scripted.goals import PICK_UP, Goal
 from molmoact_ros.policy.scripted.rollout import roll
@@ -57,6 +58,7 @@ class Patient:
         self._inner, self._plain = inner, plain
         self.refused = 0
         self.line: Line | None = None
+        self._ahead = PathAhead()
         self.record: RunRecord | None = None
 
     @property
@@ -69,7 +71,8 @@ class Patient:
 
     def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
         if self.line is not None:
-            observation = replace(observation, steering=self.line(observation))
+            drawn = self.line(observation)
+            observation = replace(observation, steering=self._ahead.seen(observation, drawn))
         elif self._plain:
             observation = replace(observation, steering=NO_LINE)
         try:
@@ -148,12 +151,17 @@ class Arena:
         }
 
     def steering(self, trial: Trial) -> Steering:
-        """The path that the expert would draw to another cube, drawn anew from where the tool is:
-        a person draws a line that begins at the gripper.
-        """
+        """The path that the expert would draw to another cube: one stroke, drawn at the start."""
         others = [name for name in CUBES if name != trial.task.cube]
         cube = others[trial.seed % len(others)]
-        return Steering(cube, self._path_of(Goal(PICK_UP, cube)))
+        path, drawn = self._path_of(Goal(PICK_UP, cube)), list[NDArray[np.float32]]()
+
+        def stroke(seen: Observation) -> NDArray[np.float32]:
+            if not drawn:
+                drawn.append(path(seen))
+            return drawn[0]
+
+        return Steering(cube, stroke)
 
     def _path_of(self, goal: Goal) -> Line:
         def line(seen: Observation) -> NDArray[np.float32]:

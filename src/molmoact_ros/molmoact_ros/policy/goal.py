@@ -23,6 +23,7 @@ from molmoact_ros.policy.observations import NotReady, ObservationBuffer
 from molmoact_ros.policy.operator_desk import Decision, OperatorDesk
 from molmoact_ros.policy.pace import GoalSettings as GoalSettings
 from molmoact_ros.policy.pace import Pace
+from molmoact_ros.policy.path_ahead import PathAhead
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class GoalLoop:
         except PolicyError as error:
             return result(Outcome.POLICY_ERROR, str(error))
         pace, driven = Pace(self._settings), DrivenRows(self._settings.period)
+        ahead = PathAhead()
         thinking = 0.0
         last_stamp, refusals, rest_since = 0.0, 0, 0.0
         gripper: float | None = None
@@ -163,7 +165,10 @@ class GoalLoop:
             observation = replace(observation, driving=driven.at(last_stamp, thinking))
             sketch = self._desk.sketch
             if sketch is not None:
-                observation = replace(observation, steering=sketch.points)
+                # A policy that knows the geometry follows the whole path by itself.
+                whole = self._policy.needs_geometry
+                points = sketch.points if whole else ahead.seen(observation, sketch.points)
+                observation = replace(observation, steering=points)
             self._sink.on_thinking(observation)
             try:
                 thought = think_streaming(self._policy, observation, useless, self._sink.on_segment)

@@ -1,0 +1,61 @@
+"""What is left of a path that a person drew, as the arm follows it.
+
+A model learns from traces that begin at the gripper (MolmoAct paper, section 3). A stroke is drawn
+once and stays; shown whole, its first part leads back to where the arm has been.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molmoact_ros.policy.base import Observation
+
+Points = NDArray[np.float32]
+
+WINDOW = 40.0
+"""Grid units the tool may have come along the path since the last thought."""
+SKIPPING = 0.25
+"""What a unit ahead costs against a unit aside: a path that comes back beside itself is not cut
+short."""
+BESIDE = 25.0
+"""Grid units; farther away the tool has not met the path yet."""
+
+
+class PathAhead:
+    """Remembers how far along the path the tool has come; a new path starts anew."""
+
+    def __init__(self) -> None:
+        self._key, self._done = b"", 0.0
+
+    def seen(self, observation: Observation, points: Points) -> Points:
+        """``points`` [2..5, 2] (0..255 grid of the first picture) from the tool on, [2..5, 2].
+
+        All of them where the camera's calibration or the tool's pose is not known.
+        """
+        if observation.camera is None or observation.ee_pose is None or len(points) < 2:
+            return points
+        pixels, depths = observation.camera.project(observation.ee_pose.position[None])
+        if depths[0] <= 0.0:
+            return points
+        return self.left(points, observation.camera.grid_from_pixels(pixels)[0])
+
+    def left(self, points: Points, tool: NDArray[np.floating]) -> Points:
+        """As ``seen`` for a tool at ``tool`` [2] on the grid."""
+        key = points.tobytes()
+        if key != self._key:
+            self._key, self._done = key, 0.0
+        line = np.asarray(points, np.float64)
+        starts = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+        tries = np.linspace(self._done, min(self._done + WINDOW, float(starts[-1])), 81)
+        places = np.stack([np.interp(tries, starts, line[:, axis]) for axis in (0, 1)], axis=1)
+        away = np.linalg.norm(places - tool, axis=1)
+        best = int(np.argmin(away + SKIPPING * (tries - self._done)))
+        if away[best] > BESIDE:
+            best = 0
+        self._done = float(tries[best])
+        begin = tool if away[best] <= BESIDE else places[best]
+        rest = line[1:][starts[1:] > self._done]
+        if not len(rest):
+            rest = line[-1:]
+        return np.clip(np.vstack([begin, rest]), 0.0, 255.0).astype(np.float32)
