@@ -6,7 +6,7 @@ steering it also tells where the drawn path should lead.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from molmoact_ros.policy.scripted.goals import PICK_UP, Goal
 from molmoact_ros.policy.scripted.rollout import roll
 from molmoact_ros.policy.scripted.trace import trace_of_path
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
-from molmoact_ros.sim.judge import Verdict
+from molmoact_ros.sim.judge import Truth, Verdict
 from molmoact_ros.sim.layout import scene_spec
 from molmoact_ros.sim.objects import CUBES
 from molmoact_ros.sim.renderer import CameraFrame, SceneRenderer
@@ -141,7 +141,7 @@ class Arena:
         steering = self.steering(trial)
         policy.line = steering.line
         episode = self._episode(policy, trial, Task(PICK_UP, steering.cube))
-        first = self._first_reached(episode)
+        first = first_reached(episode.truths)
         return self._row(policy, trial, episode) | {
             "success": first == steering.cube,
             "drawn": steering.cube,
@@ -152,8 +152,7 @@ class Arena:
 
     def steering(self, trial: Trial) -> Steering:
         """The path that the expert would draw to another cube: one stroke, drawn at the start."""
-        others = [name for name in CUBES if name != trial.task.cube]
-        cube = others[trial.seed % len(others)]
+        cube = other_cube(trial)
         path, drawn = self._path_of(Goal(PICK_UP, cube)), list[NDArray[np.float32]]()
 
         def stroke(seen: Observation) -> NDArray[np.float32]:
@@ -195,10 +194,18 @@ class Arena:
             "refused": policy.refused,
         }
 
-    def _first_reached(self, episode: Episode) -> str:
-        for truth in episode.truths:
-            for cube in CUBES:
-                away = truth.objects[cube].position - truth.tcp.position
-                if np.hypot(away[0], away[1]) < REACHED_M and abs(away[2]) < _LOW_M:
-                    return cube
-        return ""
+
+def first_reached(truths: Iterable[Truth]) -> str:
+    """The cube that the tool came to first: within 3 cm of its middle, low; "" for none."""
+    for truth in truths:
+        for cube in CUBES:
+            away = truth.objects[cube].position - truth.tcp.position
+            if np.hypot(away[0], away[1]) < REACHED_M and abs(away[2]) < _LOW_M:
+                return cube
+    return ""
+
+
+def other_cube(trial: Trial) -> str:
+    """The cube to which a path is drawn, another than the words name."""
+    others = [name for name in CUBES if name != trial.task.cube]
+    return others[trial.seed % len(others)]
