@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A small MolmoAct that drives, made from nothing: data, sight, thoughts, export, score. Goes on
-# where it was stopped; every step says what it does.
+# A small MolmoAct that drives, made from nothing: scattered states, recorded bags, sight, thoughts,
+# export, score. Goes on where it was stopped; every step says what it does.
 #
 #     ./run shell benchmarks/small_policy.sh OUT            (with a GPU)
 #     ./run shell benchmarks/small_policy.sh OUT cpu        (two idle cores: a night)
@@ -19,12 +19,19 @@ else
   train() { molmoact train --set workers=$((jobs > 2 ? jobs - 2 : 0)) "$@"; }
 fi
 molmoact scatter --out "$out/data" --frames "${FRAMES:-$frames}" --jobs "$jobs"
+# Whole episodes from our own recorder, by a scripted gamepad and the scripted policy (7 minutes).
+[ -d "$out/recorded" ] || python benchmarks/training_bags.py "$out/recorded"
+molmoact label "$out/recorded" --out "$out/bags" --set 'name="molmoact_ros_sim"' --jobs "$jobs" \
+  --statistics "$out/data/dataset_statistics.json"
 # Seeing first: it costs a quarter of a thought and must be precise before motions can be.
 [ -d "$out/seeing" ] || train --data "$out/data" --out "$out/run1" --size micro \
   --preset "micro-sight$suffix" --device "$device" "${more[@]}" --export "$out/seeing"
-train --data "$out/data" --out "$out/run2" --base "$out/seeing" --preset "micro$suffix" \
-  --device "$device" "${more[@]}" --export "$out/micro"
+train --data "$out/data" "$out/bags" --weights 0.93 0.07 --out "$out/run2" \
+  --base "$out/seeing" --preset "micro$suffix" --device "$device" "${more[@]}" --export "$out/micro"
 molmoact eval sim --checkpoint "$out/micro" --device "$device" --seeds "${SEEDS:-20}" \
   --out "$out/eval"
 molmoact eval sim --checkpoint "$out/micro" --device "$device" --seeds "${SEEDS:-20}" \
   --families pick_up --steer --out "$out/eval_steer"
+# Through ROS topics and franky.
+python benchmarks/success.py --policy molmoact --checkpoint "$out/micro" --seeds "${SEEDS:-20}"
+python benchmarks/redirect.py --policy molmoact --checkpoint "$out/micro" --trials "${SEEDS:-20}"
