@@ -28,7 +28,7 @@ class Recipe:
     (vocabularies with one token a bin and a number only; wide, or the rest that is a hundredth of
     all motions is likelier than any one bin of a motion that is not certain). pack: questions about
     the same frame in one sequence (``packing``; data of ``molmoact scatter``); mismatch: share of
-    its steering samples with words of another goal. whole: share of its whole answers; the
+    its steering samples with words of another goal. whole: share of batches with whole answers; the
     others leave the depth out and end after ``rows`` rows. sight: weight of finding landmarks,
     sight_steps: so many steps learn nothing else. aim: weight of telling what the question is about
     half way up (``aims``; with pack only). crop: area of the random crop, 1 off. jitter:
