@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from molmoact_ros.train.packed_attention import attend, packed_hidden
 from molmoact_ros.train.packing import Packed, packed
 from molmoact_ros.train.samples import Asked, TooLong, shortened, tokenised
 from molmoact_ros.train.sizes import untrained
+from molmoact_ros.train.targets import bin_tokens, misheard
 
 sys.path.insert(0, str(Path(__file__).parent))
 from train_helpers import tiny_config
@@ -110,6 +112,20 @@ def test_a_shortened_answer_stops_after_whole_rows_and_does_not_end() -> None:
     assert shortened(made, 8) == made
     one = pack([short], [short.answer])
     assert TOKENIZER.ids.eos not in one.ids[one.learned]
+
+
+def test_misheard_bins_are_read_but_never_taught() -> None:
+    """The targets stay what the expert said; words, depth and coordinates are heard as they are."""
+    one, bins = pack(questions()), bin_tokens(TOKENIZER)
+    heard = misheard(one.ids, one.learned, bins, 4.0, np.random.default_rng(0))
+    changed = np.flatnonzero(heard != one.ids)
+    assert len(changed) > 50 and one.learned[changed].all()
+    place = {token: index for index, token in enumerate(bins)}
+    moves = [place[int(heard[i])] - place[int(one.ids[i])] for i in changed]
+    assert 2.0 < float(np.std(moves)) < 6.0
+    clean, noisy = collate([one]), collate([replace(one, heard=heard)])
+    assert torch.equal(clean.targets, noisy.targets)
+    assert int((clean.ids != noisy.ids).sum()) == len(changed)
 
 
 def test_too_many_questions_are_refused_with_what_to_change() -> None:

@@ -143,7 +143,9 @@ def _grasping(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cub
         return _askew(rng, spec, estimate, cube)
     yaw = grasp_yaw(estimate, item, cube, _some_yaw(rng)) + float(rng.normal(0.0, 0.05))
     position = item.position + _offset(rng, abs(float(rng.normal(0.0, 0.005))))
-    position[2] += float(rng.normal(0.002, 0.005))
+    # A learner comes too low now and then, an expert never.
+    low = rng.random() < 0.3
+    position[2] += float(rng.uniform(-0.018, 0.0) if low else rng.normal(0.002, 0.005))
     tool, goal = _down(position, yaw), random_goal(rng, cube)
     stage = rng.random()
     if stage < 0.35:

@@ -74,7 +74,7 @@ def collate(samples: Sequence[Sample | Packed]) -> Batch:
     for row, pack in enumerate(packs):
         first = np.searchsorted(pack.segment, pack.segment)
         place = starts[pack.segment] + np.arange(len(pack.ids)) - first
-        ids[row, place] = pack.ids
+        ids[row, place] = pack.ids if pack.heard is None else pack.heard
         taught = np.flatnonzero(pack.learned)
         # The token before an answer stands in the same segment: it is the question's last.
         targets[row, place[taught] - 1] = pack.ids[taught]

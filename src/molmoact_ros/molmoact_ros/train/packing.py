@@ -25,7 +25,8 @@ class Packed:
     """ids, segment, position int32 [S] and learned bool [S]; segment 0 is what all may see.
 
     crops and pooled as in ``Sample``. landmarks: flat, aims [segments, values] (``aims``), or None
-    where nobody knows them.
+    where nobody knows them. heard: int32 [S], what the network reads where that differs from what
+    it shall say (``targets.misheard``).
     """
 
     ids: NDArray[np.int32]
@@ -37,6 +38,7 @@ class Packed:
     kind: str
     landmarks: NDArray[np.float32] | None = None
     aims: NDArray[np.float32] | None = None
+    heard: NDArray[np.int32] | None = None
 
 
 def alone(sample: Sample) -> Packed:

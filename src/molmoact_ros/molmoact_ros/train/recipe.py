@@ -26,7 +26,8 @@ class Recipe:
     prompt_dropout: residual dropout on prompt tokens only. z_loss: weight of logsumexp^2.
     bin_sigma, trace_sigma: soft targets over neighbouring action bins and trace coordinates, 0 off
     (vocabularies with one token a bin and a number only; wide, or the rest that is a hundredth of
-    all motions is likelier than any one bin of a motion that is not certain). pack: questions about
+    all motions is likelier than any one bin of a motion that is not certain). bin_noise: bins by
+    which the rows that were said are misread (with pack only). pack: questions about
     the same frame in one sequence (``packing``; data of ``molmoact scatter``); mismatch: share of
     its steering samples with words of another goal. whole: share of batches with whole answers; the
     others leave the depth out and end after ``rows`` rows. sight: weight of finding landmarks,
@@ -61,6 +62,7 @@ class Recipe:
     z_loss: float = 1e-4
     bin_sigma: float = 0.0
     trace_sigma: float = 0.0
+    bin_noise: float = 0.0
     pack: int = 1
     whole: float = 1.0
     rows: int = 2
@@ -99,6 +101,7 @@ class Recipe:
             "final_share": not 0.0 <= self.final_share <= 1.0,
             "bin_sigma": not 0.0 <= self.bin_sigma <= 16.0,
             "trace_sigma": not 0.0 <= self.trace_sigma <= 16.0,
+            "bin_noise": not 0.0 <= self.bin_noise <= 16.0,
             "mismatch": not 0.0 <= self.mismatch <= 1.0,
             "whole": not 0.0 <= self.whole <= 1.0,
             "rows": self.rows < 1,
@@ -132,9 +135,10 @@ _WHOLE = replace(_REAL, method="full", mode="shard", crop=1.0, jitter=False)
 _MICRO = Recipe(
     batch=16, micro=8, method="full", mode="replicate", lr_llm=1e-3, lr_connector=5e-4,
     lr_vit=2e-4, warm_up=60, final_share=0.02, prompt_dropout=0.0, z_loss=0.0, bin_sigma=8.0,
-    trace_sigma=2.0, crop=1.0, jitter=False, limit=2048, recompute=False, pack=3, sight=0.03,
-    aim=2.0, whole=0.15, rows=4, reason=0.5, steer=0.5, mismatch=0.9, muon=4.0, save_every=200,
-    look_every=0, look_samples=32, look_decoded=4, workers=0, weight_decay=0.01, compile=True,
+    bin_noise=4.0, trace_sigma=2.0, crop=1.0, jitter=False, limit=2048, recompute=False, pack=3,
+    sight=0.03, aim=2.0, whole=0.15, rows=4, reason=0.5, steer=0.5, mismatch=0.9, muon=4.0,
+    save_every=200, look_every=0, look_samples=32, look_decoded=4, workers=0, weight_decay=0.01,
+    compile=True,
 )  # fmt: skip
 _SIGHT = replace(
     _MICRO, steps=5_000, sight_steps=5_000, batch=32, micro=16, pack=1, aim=0.0, sight=1.0,

@@ -36,6 +36,7 @@ from molmoact_ros.train.samples import (
     tokenised,
     varied,
 )
+from molmoact_ros.train.targets import bin_tokens, misheard
 from molmoact_ros.train.web import WebData
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -113,6 +114,9 @@ class Visits(Dataset[Sample | Packed]):
             made = [shortened(one, recipe.rows) for one in made]
             longer = [shortened(Asked(kind, (), "", text), recipe.rows).answer for text in longer]
         pack = packed(made, longer, *self.reading, recipe.limit)
+        if recipe.bin_noise > 0.0:
+            heard = misheard(pack.ids, pack.learned, self.bins, recipe.bin_noise, rng)
+            pack = replace(pack, heard=heard)
         return replace(pack, landmarks=self._landmarks(tick), aims=aims)
 
     def _landmarks(self, tick: Tick) -> NDArray[np.float32] | None:
@@ -123,6 +127,10 @@ class Visits(Dataset[Sample | Packed]):
     @cached_property
     def sets(self) -> list[DataSet]:
         return [DataSet(folder, self.source.split) for folder in self.source.folders]
+
+    @cached_property
+    def bins(self) -> list[int]:
+        return bin_tokens(self.reading[0])
 
     @cached_property
     def web(self) -> WebData | None:

@@ -51,6 +51,8 @@ OPEN_WIDTH_M = 0.066
 RELEASED_WIDTH_M = 0.058
 GRASP_LATERAL_M = 0.010
 GRASP_VERTICAL_M = 0.009
+# Fingers that came too low hold a cube as well; the table stops them.
+GRASP_TOO_LOW_M = 0.016
 GRASP_YAW_RAD = 0.15
 RELEASE_LATERAL_M = 0.008
 RELEASE_VERTICAL_M = 0.007
@@ -144,12 +146,13 @@ def _approach(estimate: Estimate, hand: Hand, name: str) -> Row:
 
 
 def _at_grasp(hand: Hand, target: Floats, yaw: float) -> bool:
-    away = np.abs(target - hand.measured.position)
+    away = target - hand.measured.position
+    deep = GRASP_TOO_LOW_M if away[2] > 0.0 else GRASP_VERTICAL_M
     # While the fingers close they push the cube and hide it: be less strict, do not reopen.
     slack = 1.0 if hand.width > OPEN_WIDTH_M else 1.8
     return bool(
         np.hypot(away[0], away[1]) < slack * GRASP_LATERAL_M
-        and away[2] < slack * GRASP_VERTICAL_M
+        and abs(away[2]) < slack * deep
         and abs(yaw - tool_yaw(hand.measured)) < slack * GRASP_YAW_RAD
     )
 
