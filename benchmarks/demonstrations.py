@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -66,14 +67,14 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def record(folder: Path, episodes: int) -> list[dict[str, object]]:
-    """Record them; one row a bag."""
+@contextmanager
+def recorded_pad(folder: Path) -> Iterator[tuple[ArmBench, Pad, Operator, SnapshotReader]]:
+    """The arm, a gamepad and a recorder into ``folder``, all ready."""
     extra: dict[str, dict[str, object]] = {
         "teleop": {"layout": "plain"},
         "sim_cameras": {"rate_hz": CAMERA_HZ},
         "recorder": {"folder": str(folder), "topics": topics()},
     }
-    told: dict[str, tuple[str, str]] = {}
     with arm_bench(extra=extra) as bench:
         for name in ("teleop", "sim_cameras", "recorder"):
             bench.start(name)
@@ -82,11 +83,18 @@ def record(folder: Path, episodes: int) -> list[dict[str, object]]:
         assert bench.person.wait(lambda: bench.person.count_subscribers("joy") > 0, 90.0)
         assert operator.wait(lambda: operator.status.state == EpisodeStatus.IDLE, 90.0)
         bench.person.listen(5.0)
+        yield bench, pad, operator, reader
+        operator.close()
+
+
+def record(folder: Path, episodes: int) -> list[dict[str, object]]:
+    """Record them; one row a bag."""
+    told: dict[str, tuple[str, str]] = {}
+    with recorded_pad(folder) as (bench, pad, operator, reader):
         for number in range(episodes):
             bag, label, state = episode(bench, pad, operator, reader, number)
             told[bag] = label, state
             print(f"{bag}: {label}, {state}", file=sys.stderr, flush=True)
-        operator.close()
     return [row(folder / bag, label, state, []) for bag, (label, state) in told.items()]
 
 

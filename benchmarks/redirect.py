@@ -12,31 +12,26 @@ truth: the tool comes to the drawn cube (within 3 cm, low) before any other. Pri
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from molmoact_msgs.srv import StartInstruction
-from steering import CAMERA, NODES, Stylus
-from success import stack_of
+from sim_stack import default_domain, save, sim_stack
+from steering import CAMERA, Stylus
 
+from molmoact_ros.data.demonstrate import true_items
 from molmoact_ros.evals.closed_loop import first_reached, other_cube
 from molmoact_ros.evals.table import success_table
 from molmoact_ros.evals.variations import Trial, make_trial
-from molmoact_ros.policy.scripted.estimate import Estimate, Hand, Item
+from molmoact_ros.policy.scripted.estimate import Estimate, Hand
 from molmoact_ros.policy.scripted.goals import PICK_UP, Goal
-from molmoact_ros.policy.scripted.percept import BOWL, CUBES, PLATE, square_angle
 from molmoact_ros.policy.scripted.rollout import roll
 from molmoact_ros.policy.scripted.trace import trace_of_path
 from molmoact_ros.sim.judge import Judge, Truth
 from molmoact_ros.sim.shared import SnapshotReader, snapshot_name
 from molmoact_ros.sim.tasks import Task
 
-RESULTS = Path(__file__).parent / "results"
 OPEN_M = 0.08
 
 
@@ -44,12 +39,8 @@ def trial(stylus: Stylus, reader: SnapshotReader, one: Trial, seconds: float) ->
     stylus.lay_out(one.seed, one.family)
     cube = other_cube(one)
     truth = Truth.of(reader.read())
-    items = {
-        name: Item(truth.objects[name].position, square_angle(truth.objects[name].yaw))
-        for name in (*CUBES, PLATE, BOWL)
-    }
     hand = Hand(truth.tcp, truth.tcp, OPEN_M)
-    path = roll(Estimate(0.0, items), hand, Goal(PICK_UP, cube)).path
+    path = roll(Estimate(0.0, true_items(truth.objects)), hand, Goal(PICK_UP, cube)).path
     stylus.steer(trace_of_path(path, CAMERA).astype(np.float64))
     stylus.ask("policy/start", StartInstruction.Request(instruction=one.instruction))
     judge, begin, first = Judge(Task(PICK_UP, cube)), time.monotonic(), ""
@@ -82,14 +73,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="", help="default: the package's")
     parser.add_argument("--seconds", type=float, default=25.0)
     parser.add_argument("--host", default="127.0.4.2")
+    parser.add_argument("--domain", type=int, default=default_domain(64))
     options = parser.parse_args()
-    os.environ.setdefault("ROS_DOMAIN_ID", "64")
     arguments = {"host": options.host, "policy": options.policy, "checkpoint": options.checkpoint}
-    stack, logs = stack_of(NODES, arguments)
-    rclpy.init()
     rows: list[dict[str, Any]] = []
-    try:
-        stack.start()
+    with sim_stack(arguments, options.domain) as check:
         stylus = Stylus(options.host)
         reader = SnapshotReader(snapshot_name(options.host))
         for seed in range(options.first_seed, options.first_seed + options.trials):
@@ -98,16 +86,10 @@ def main() -> None:
             mark = "ok  " if row["success"] else "FAIL"
             print(f"{mark} seed {seed}: {row['instruction']}, drawn to {row['drawn']}, came to "
                   f"{row['reached'] or 'none'} ({row['seconds']} s)", flush=True)  # fmt: skip
-            for spec, code in stack.deaths():
-                raise SystemExit(f"{spec.name} died with {code}; logs in {logs}")
-    finally:
-        stack.stop()
-        rclpy.try_shutdown()
+            check()
     print(success_table(rows))
     print(f"picked up as well: {sum(row['lifted'] for row in rows)}/{len(rows)}")
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"redirect_{options.policy}.json"
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    save(f"redirect_{options.policy}", rows)
 
 
 if __name__ == "__main__":

@@ -13,35 +13,26 @@ Prints a table and writes benchmarks/results/steering_<policy>[_no_stroke].json.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped
 from molmoact_msgs.msg import CommandStatus, PolicyStatus, Reasoning
 from molmoact_msgs.srv import SelectSource, StartInstruction, SteerTrace
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from sim_stack import default_domain, save, sim_stack
 from std_srvs.srv import Trigger
 
-from molmoact_ros.demo import process_of
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.policy_operator import human_trace
 from molmoact_ros.nodes.runtime import LATCHED_QOS, SENSOR_QOS
-from molmoact_ros.profile import load_profile
 from molmoact_ros.reasoning.sketch import Sketch
 from molmoact_ros.sim.cameras import EXTERNAL
 from molmoact_ros.sim.control_channel import SimControl
 from molmoact_ros.sim.tasks import FAMILIES, sample_instruction
-from molmoact_ros.supervisor import Supervisor
 
-RESULTS = Path(__file__).parent / "results"
-NODES = ("sim_arm", "sim_cameras", "franka", "commander", "policy")
 CAMERA = EXTERNAL.camera(320, 240)
 NEAR_GRID = 6.0
 BOX_LOW, BOX_HIGH = np.array([0.36, -0.25]), np.array([0.64, 0.25])
@@ -197,36 +188,21 @@ def main() -> None:
     parser.add_argument("--policy", default="scripted")
     parser.add_argument("--no-stroke", action="store_true")
     parser.add_argument("--host", default="127.0.4.1")
-    parser.add_argument("--domain", type=int, default=int(os.environ.get("ROS_DOMAIN_ID", "64")))
+    parser.add_argument("--domain", type=int, default=default_domain(64))
     options = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(options.domain)
-    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    profile = load_profile("sim", {"host": options.host, "policy": options.policy})
-    logs = Path(tempfile.mkdtemp(prefix="steering_"))
-    specs = [process_of(profile.node(name)) for name in NODES]
-    stack = Supervisor(specs, logs, lambda name, line: None)
-    rclpy.init()
     rows: list[dict[str, Any]] = []
-    try:
-        stack.start()
+    with sim_stack({"host": options.host, "policy": options.policy}, options.domain) as check:
         stylus = Stylus(options.host)
         for seed in range(options.trials):
             row = trial(stylus, seed, not options.no_stroke)
             rows.append(row)
             print(f"{'ok  ' if row['success'] else 'FAIL'} {row}", flush=True)
-            for spec, code in stack.deaths():
-                raise SystemExit(f"{spec.name} died with {code}; logs in {logs}")
-    finally:
-        stack.stop()
-        rclpy.try_shutdown()
+            check()
     good = sum(row["success"] for row in rows)
     for key in ("end_grid", "line_grid", "seconds"):
         print(f"{key:<12} median {np.median([row[key] for row in rows]):.2f}")
     print(f"{options.policy}: {good}/{len(rows)} ended at the drawn target")
-    RESULTS.mkdir(exist_ok=True)
-    name = f"steering_{options.policy}{'_no_stroke' if options.no_stroke else ''}.json"
-    (RESULTS / name).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    save(f"steering_{options.policy}{'_no_stroke' if options.no_stroke else ''}", rows)
 
 
 if __name__ == "__main__":

@@ -10,31 +10,21 @@ Prints a table with 95 % intervals and writes benchmarks/results/success_<policy
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import rclpy
 from molmoact_msgs.srv import SelectSource
 from rclpy.executors import SingleThreadedExecutor
+from sim_stack import default_domain, save, sim_stack
 from std_srvs.srv import Trigger
 
-from molmoact_ros.demo import process_of
 from molmoact_ros.evals.score import Scorer
 from molmoact_ros.evals.table import success_table
 from molmoact_ros.nodes.watch_node import run_task
 from molmoact_ros.nodes.watcher import Watcher
-from molmoact_ros.profile import load_profile
 from molmoact_ros.sim.control_channel import SimControl
 from molmoact_ros.sim.tasks import FAMILIES, sample_instruction
-from molmoact_ros.supervisor import Supervisor
 
-RESULTS = Path(__file__).parent / "results"
-NODES = ("sim_arm", "sim_cameras", "franka", "commander", "policy")
 POLICY = 1
 
 
@@ -108,16 +98,6 @@ class Bench:
         return future.result()
 
 
-def stack_of(names: Sequence[str], arguments: Mapping[str, str]) -> tuple[Supervisor, Path]:
-    """Nodes of config/sim.yaml, not started yet, and the folder of their logs."""
-    for name in ("OMP_NUM_THREADS", "LP_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    profile = load_profile("sim", arguments)
-    logs = Path(tempfile.mkdtemp(prefix="stack_"))
-    specs = [process_of(profile.node(name)) for name in names]
-    return Supervisor(specs, logs, lambda name, line: None), logs
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
@@ -127,15 +107,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="", help="of policy molmoact; default: packaged")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--host", default="127.0.3.1")
-    parser.add_argument("--domain", type=int, default=int(os.environ.get("ROS_DOMAIN_ID", "63")))
+    parser.add_argument("--domain", type=int, default=default_domain(63))
     options = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(options.domain)
     arguments = {"host": options.host, "policy": options.policy, "checkpoint": options.checkpoint}
-    stack, logs = stack_of(NODES, arguments)
-    rclpy.init()
     rows: list[dict[str, object]] = []
-    try:
-        stack.start()
+    with sim_stack(arguments, options.domain) as check:
         bench = Bench(options.host)
         bench.ready()
         for family in options.families:
@@ -145,16 +121,9 @@ def main() -> None:
                 mark = "ok  " if row["success"] else "FAIL"
                 print(f"{mark} {family} seed {seed} {row['seconds']} s: {row['instruction']}"
                       f" ({row['message']})", flush=True)  # fmt: skip
-                for spec, code in stack.deaths():
-                    raise SystemExit(f"{spec.name} died with {code}; logs in {logs}")
-    finally:
-        stack.stop()
-        rclpy.try_shutdown()
+                check()
     print(success_table(rows))
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"success_{options.policy}.json"
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {path}", file=sys.stderr)
+    print(f"wrote {save(f'success_{options.policy}', rows)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,22 +9,21 @@ the recorder writes an episode of each and labels it by ground truth. `molmoact 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import rclpy
-from arm_bench import ArmBench, arm_bench
-from demonstrations import CAMERA_HZ, UP, Operator, label, topics
+from arm_bench import ArmBench
+from demonstrations import CAMERA_HZ, UP, Operator, label, recorded_pad
 from molmoact_msgs.msg import EpisodeStatus
 from molmoact_msgs.srv import LabelEpisode
-from success import NODES, Bench, stack_of
+from sim_stack import NODES, default_domain, sim_stack
+from success import Bench
 from virtual_pad import CLOSE, OPEN, Pad
 
 from molmoact_ros.data.demonstrate import FIRST_SEED
 from molmoact_ros.policy.scripted.percept import nearest_square_angle
-from molmoact_ros.sim.shared import SnapshotReader, snapshot_name
+from molmoact_ros.sim.shared import SnapshotReader
 from molmoact_ros.sim.tasks import FAMILIES, PICK_UP, sample_instruction, sample_task
 
 HOST = "127.0.3.2"
@@ -39,7 +38,6 @@ def main() -> None:
     values = parser.parse_args()
     if values.first_seed < FIRST_SEED:
         raise SystemExit(f"scenes below {FIRST_SEED} are for scoring")
-    os.environ.setdefault("ROS_DOMAIN_ID", "63")
     seeds = range(values.first_seed, values.first_seed + values.teleop)
     if seeds:
         teleoperated(values.folder / "teleop", seeds)
@@ -50,22 +48,9 @@ def main() -> None:
 
 def teleoperated(folder: Path, seeds: range) -> None:
     """A person picks a cube up with a gamepad: over it, turned along its sides, down, up."""
-    extra: dict[str, dict[str, object]] = {
-        "teleop": {"layout": "plain"},
-        "sim_cameras": {"rate_hz": CAMERA_HZ},
-        "recorder": {"folder": str(folder), "topics": topics()},
-    }
-    with arm_bench(extra=extra) as bench:
-        for name in ("teleop", "sim_cameras", "recorder"):
-            bench.start(name)
-        pad, operator = Pad(bench), Operator()
-        reader = SnapshotReader(snapshot_name(bench.host))
-        assert bench.person.wait(lambda: bench.person.count_subscribers("joy") > 0, 90.0)
-        assert operator.wait(lambda: operator.status.state == EpisodeStatus.IDLE, 90.0)
-        bench.person.listen(5.0)
+    with recorded_pad(folder) as (bench, pad, operator, reader):
         for seed in seeds:
             _tell(seed, *_picked_up(bench, pad, operator, reader, seed))
-        operator.close()
 
 
 def _picked_up(
@@ -96,10 +81,7 @@ def expert(folder: Path, seeds: range) -> None:
         "host": HOST, "policy": "scripted", "record": "true", "episodes": str(folder),
         "camera_rate": f"{CAMERA_HZ:g}",
     }  # fmt: skip
-    stack, logs = stack_of((*NODES, "recorder"), arguments)
-    rclpy.init()
-    try:
-        stack.start()
+    with sim_stack(arguments, default_domain(63), (*NODES, "recorder")) as check:
         bench, operator = Bench(HOST), Operator()
         bench.ready()
         assert operator.wait(lambda: operator.status.state == EpisodeStatus.IDLE, 90.0)
@@ -110,11 +92,7 @@ def expert(folder: Path, seeds: range) -> None:
             row = bench.follow(family, seed, 40.0)
             operator.stop()
             _tell(seed, bag, _labelled(operator, bag, bool(row["success"])))
-            for spec, code in stack.deaths():
-                raise SystemExit(f"{spec.name} died with {code}; logs in {logs}")
-    finally:
-        stack.stop()
-        rclpy.try_shutdown()
+            check()
 
 
 def _labelled(operator: Operator, bag: str, success: bool) -> str:

@@ -12,7 +12,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -68,12 +68,18 @@ class Demonstration:
     disturbances: Disturbances = Disturbances()
 
 
+def true_items(poses: Mapping[str, Pose]) -> dict[str, Item]:
+    """Cubes, plate and bowl as an estimate holds them, from true poses of all things."""
+    return {
+        name: Item(poses[name].position, square_angle(poses[name].yaw))
+        for name in (*CUBES, PLATE, BOWL)
+        if name in poses
+    }
+
+
 def truth_estimate(robot: OfflineRobot, before: Estimate | None) -> Estimate:
     """What the expert should know, from true poses; ``held`` follows the finger width."""
-    items = {}
-    for name, pose in object_poses(robot.data).items():
-        if name in (*CUBES, PLATE, BOWL):
-            items[name] = Item(pose.position, square_angle(pose.yaw))
+    items = true_items(object_poses(robot.data))
     held = before.held if before is not None else None
     estimate = Estimate(0.0, items, held if held in items else None)
     return grip(estimate, Hand(robot.command, robot.tcp, robot.width))

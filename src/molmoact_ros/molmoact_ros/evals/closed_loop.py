@@ -67,7 +67,7 @@ class Patient:
 
     def reset(self, instruction: str) -> None:
         self._inner.reset(instruction)
-        self.refused = 0
+        self.refused, self._ahead = 0, PathAhead()
 
     def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
         if self.line is not None:

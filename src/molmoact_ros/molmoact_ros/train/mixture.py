@@ -24,7 +24,7 @@ def check_mixture(folders: Sequence[Path]) -> None:
         first = known.setdefault(card.name, folder)
         if first is folder:
             continue
-        wrong = differences(load_card(first).travelling, {**card.travelling, "card": ""})
+        wrong = differences(load_card(first).travelling, card.travelling)
         ours, theirs = (
             read_statistics({"norm_stats": read_json(path / STATISTICS)}, card.name)
             for path in (folder, first)
