@@ -19,6 +19,7 @@ from molmoact_ros.control.limits import Limits, Refused
 from molmoact_ros.control.servo import servo_twist
 from molmoact_ros.geometry import Pose
 from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.drained import Drained
 from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, ManagedNode
 
 OUTPUTS = ("franka", "crisp", "servo")
@@ -44,12 +45,17 @@ class ArmChannel:
         self._gripper = publish(Float64, self._topic("gripper_command"), COMMAND_QOS)
         if name:
             self._status = publish(CommandStatus, self._topic("command_status"), LATCHED_QOS)
-        subscribe(
+        self._states = Drained(node)
+        self._states.subscribe(
             PoseStamped, self._topic("current_pose"), self._feed_pose, qos_profile_sensor_data
         )
         subscribe(ArmStatus, self._topic("arm_status"), self._feed_status, LATCHED_QOS)
         subscribe(TwistStamped, self._topic("teleop/twist"), self._feed_twist, COMMAND_QOS)
         subscribe(Float64, self._topic("teleop/gripper"), self._feed_gripper, COMMAND_QOS)
+
+    def look(self) -> None:
+        """Feed the poses measured since the last tick."""
+        self._states.drain()
 
     def send(self, command: Command, now: float) -> None:
         """Publish one tick's targets."""

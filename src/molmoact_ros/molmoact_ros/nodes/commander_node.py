@@ -181,6 +181,8 @@ class CommanderNode(ManagedNode):
         return response
 
     def _tick(self) -> None:
+        for channel in self._channels:
+            channel.look()
         now = self.now()
         commands = self._arms.step(now)
         for channel in self._channels:

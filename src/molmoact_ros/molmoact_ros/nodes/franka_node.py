@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.arm_parameters import arm_config_from, declare_arm
+from molmoact_ros.nodes.drained import Drained
 from molmoact_ros.nodes.limit_parameters import declare_limits, limits_from
 from molmoact_ros.nodes.runtime import (
     COMMAND_QOS,
@@ -76,9 +77,11 @@ class FrankaNode(ManagedNode):
         self._arm_at_start = bool(self.value("arm_at_start"))
         self._commanded = False
         subscribe = self.create_subscription
-        subscribe(TwistStamped, "target_twist", self._target_twist, COMMAND_QOS)
         self._targets = subscribe(PoseStamped, "target_pose", self._target, COMMAND_QOS)
-        subscribe(Float64, "gripper_command", self._gripper, COMMAND_QOS)
+        # What comes as often as the pose and means something only with it, or soon.
+        self._beside = Drained(self)
+        self._beside.subscribe(TwistStamped, "target_twist", self._target_twist, COMMAND_QOS)
+        self._beside.subscribe(Float64, "gripper_command", self._gripper, COMMAND_QOS)
         # A group of their own: answers take seconds, and the state must be published meanwhile.
         slow = ReentrantCallbackGroup()
         for name in ("arm", "disarm", "stop", "recover", "home", "retreat"):
@@ -134,7 +137,9 @@ class FrankaNode(ManagedNode):
         if self._rivals:
             self._complain(self._rivals)
             return
-        # The twist of the same tick was published with the same stamp; an older one is no use.
+        # The twist of the same tick was published before, with the same stamp; an older one is
+        # no use.
+        self._beside.drain()
         self._commanded = True
         twist = None
         if self._twist is not None and self._twist.header.stamp == message.header.stamp:
@@ -154,6 +159,7 @@ class FrankaNode(ManagedNode):
 
     def _tick(self) -> None:
         assert self._arm is not None
+        self._beside.drain()
         state = self._arm.state()
         # With a commander only: an armed arm that gets no targets would disarm at once.
         ready = state.connected and not state.armed and state.mode == "idle"

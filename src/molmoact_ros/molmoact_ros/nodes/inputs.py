@@ -6,14 +6,20 @@ from collections.abc import Callable
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from molmoact_ros.frames import FrameTree, UnknownTransform
 from molmoact_ros.nodes import convert
-from molmoact_ros.nodes.runtime import COMMAND_QOS, SENSOR_QOS, TF_STATIC_QOS
+from molmoact_ros.nodes.drained import Drained
+from molmoact_ros.nodes.runtime import SENSOR_QOS, TF_STATIC_QOS
 from molmoact_ros.policy.observations import ObservationBuffer
 
 THROTTLE_S = 5.0
+HISTORY_QOS = QoSProfile(
+    depth=100, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+"""A second of poses at 100 Hz, for cameras down to one frame a second."""
 
 
 class StaticFrames:
@@ -41,7 +47,7 @@ class StaticFrames:
 
 
 class ObservationInputs:
-    """Everything the policy sees, decoded on arrival, into ``buffer``.
+    """Everything the policy sees, into ``buffer``: pictures on arrival, poses with the pictures.
 
     on_pictures: called when a new picture of the first camera is there.
     """
@@ -63,18 +69,20 @@ class ObservationInputs:
         node.create_subscription(
             CameraInfo, f"{slots[0]}/camera_info", self._camera_info, SENSOR_QOS
         )
-        node.create_subscription(Image, f"{slots[0]}/depth", self._depth, SENSOR_QOS)
+        if buffer.needs_geometry:
+            node.create_subscription(Image, f"{slots[0]}/depth", self._depth, SENSOR_QOS)
         for slot in reversed(slots):
             node.create_subscription(
                 Image, f"{slot}/image", lambda m, s=slot: self._image(s, m), SENSOR_QOS
             )
-        node.create_subscription(
-            PoseStamped, "current_pose", lambda m: self._pose(m, False), SENSOR_QOS
+        self._states = Drained(node)
+        self._states.subscribe(
+            PoseStamped, "current_pose", lambda m: self._pose(m, False), HISTORY_QOS
         )
-        node.create_subscription(
-            PoseStamped, "target_pose", lambda m: self._pose(m, True), COMMAND_QOS
+        self._states.subscribe(
+            PoseStamped, "target_pose", lambda m: self._pose(m, True), HISTORY_QOS
         )
-        node.create_subscription(JointState, "gripper/joint_states", self._gripper, SENSOR_QOS)
+        self._states.subscribe(JointState, "gripper/joint_states", self._gripper, SENSOR_QOS)
 
     def _image(self, slot: str, message: Image) -> None:
         try:
@@ -82,6 +90,8 @@ class ObservationInputs:
         except convert.BadMessage as bad:
             self._complain(f"{slot}/image: {bad}")
             return
+        if slot == self._first:
+            self._states.drain()  # so that its moment is between two poses
         self._buffer.add_image(slot, convert.seconds(message.header.stamp), image)
         if slot == self._first:
             self._on_pictures()

@@ -7,6 +7,7 @@ slow objects live in threads that own them. One SingleThreadedExecutor a node.
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -211,6 +212,10 @@ def run(node_class: Callable[[], ManagedNode], args: Sequence[str] | None = None
                 status = 1
             else:
                 node.trigger_activate()
+                # What is there by now stays. Without this, collections walk through all of torch
+                # again and again: half of the time of the policy node's main thread.
+                gc.collect()
+                gc.freeze()
         while status == 0 and not stopping.is_set():
             executor.spin_once()
     except ExternalShutdownException:

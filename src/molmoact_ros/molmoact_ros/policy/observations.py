@@ -81,7 +81,7 @@ class ObservationBuffer:
         max_skew: float = 0.25,
         needs_geometry: bool = False,
     ) -> None:
-        self._needs_geometry = needs_geometry
+        self.needs_geometry = needs_geometry
         self._slots = slots
         self._max_age = max_age
         self._max_skew = max_skew
@@ -168,7 +168,7 @@ class ObservationBuffer:
                     )
             depth = min(self._depths, key=lambda d: abs(d.stamp - first.stamp), default=None)
             if depth is not None and abs(depth.stamp - first.stamp) > self._max_skew:
-                if self._needs_geometry:
+                if self.needs_geometry:
                     raise NotReady(
                         f"the {self._slots[0]} camera's depth lies "
                         f"{abs(depth.stamp - first.stamp):.2f} s from its colour image (limit "
@@ -185,7 +185,7 @@ class ObservationBuffer:
                 target_pose=self.commanded.at(first.stamp),
                 gripper_width=self._gripper_width,
             )
-        if self._needs_geometry:
+        if self.needs_geometry:
             _check_geometry(observation, self._slots[0])
         return observation
 
