@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from molmoact_msgs.srv import StartInstruction
-from sim_stack import default_domain, save, sim_stack
+from sim_stack import add_arguments, arguments_of, save, sim_stack
 from steering import CAMERA, Stylus
 
 from molmoact_ros.data.demonstrate import true_items
@@ -69,15 +69,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--policy", default="molmoact")
-    parser.add_argument("--checkpoint", default="", help="default: the package's")
     parser.add_argument("--seconds", type=float, default=25.0)
-    parser.add_argument("--host", default="127.0.4.2")
-    parser.add_argument("--domain", type=int, default=default_domain(64))
+    add_arguments(parser, "molmoact", "127.0.4.2", 64)
     options = parser.parse_args()
-    arguments = {"host": options.host, "policy": options.policy, "checkpoint": options.checkpoint}
     rows: list[dict[str, Any]] = []
-    with sim_stack(arguments, options.domain) as check:
+    with sim_stack(arguments_of(options), options.domain) as check:
         stylus = Stylus(options.host)
         reader = SnapshotReader(snapshot_name(options.host))
         for seed in range(options.first_seed, options.first_seed + options.trials):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import rclpy
 
-from molmoact_ros.demo import process_of
+from molmoact_ros.demo import process_of, profile_argument
 from molmoact_ros.profile import load_profile
 from molmoact_ros.supervisor import Supervisor
 
@@ -44,6 +45,23 @@ def sim_stack(
     finally:
         stack.stop()
         rclpy.try_shutdown()
+
+
+def add_arguments(parser: argparse.ArgumentParser, policy: str, host: str, domain: int) -> None:
+    """Options of every score through ROS; ``arguments_of`` reads them."""
+    parser.add_argument("--policy", default=policy)
+    parser.add_argument("--checkpoint", default="", help="of policy molmoact; default: packaged")
+    parser.add_argument("--host", default=host)
+    parser.add_argument("--domain", type=int, default=default_domain(domain))
+    parser.add_argument(
+        "arguments", nargs="*", metavar="NAME:=VALUE", help="of config/sim.yaml, as for ./run demo"
+    )
+
+
+def arguments_of(options: argparse.Namespace) -> dict[str, str]:
+    """Arguments of config/sim.yaml. Raises ProfileError."""
+    named = {"host": options.host, "policy": options.policy, "checkpoint": options.checkpoint}
+    return named | dict(profile_argument(text) for text in options.arguments)
 
 
 def default_domain(other: int) -> int:

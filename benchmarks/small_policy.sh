@@ -33,5 +33,6 @@ molmoact eval sim --checkpoint "$out/micro" --device "$device" --seeds "${SEEDS:
 molmoact eval sim --checkpoint "$out/micro" --device "$device" --seeds "${SEEDS:-20}" \
   --families pick_up --steer --out "$out/eval_steer"
 # Through ROS topics and franky.
-python benchmarks/success.py --policy molmoact --checkpoint "$out/micro" --seeds "${SEEDS:-20}"
+python benchmarks/success.py --policy molmoact --checkpoint "$out/micro" --seeds "${SEEDS:-20}" \
+  --families pick_up put_on put_into --seconds 120
 python benchmarks/redirect.py --policy molmoact --checkpoint "$out/micro" --trials "${SEEDS:-20}"

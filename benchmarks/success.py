@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 
 from molmoact_msgs.srv import SelectSource
 from rclpy.executors import SingleThreadedExecutor
-from sim_stack import default_domain, save, sim_stack
+from sim_stack import add_arguments, arguments_of, save, sim_stack
 from std_srvs.srv import Trigger
 
 from molmoact_ros.evals.score import Scorer
@@ -43,12 +44,13 @@ class Bench:
         self._reset = client(Trigger, "commander/reset")
         self._select = client(SelectSource, "commander/select_source")
 
-    def ready(self) -> None:
+    def ready(self, check: Callable[[], None]) -> None:
         end = time.monotonic() + 90.0
         while missing := self.watcher.not_ready():
             if time.monotonic() > end:
                 raise SystemExit(f"the stack did not come up: no {missing}")
             self.executor.spin_once(timeout_sec=0.1)
+            check()
 
     def lay_out(self, seed: int, family: str) -> None:
         """Scene of the seed, arm at home, commander on the policy."""
@@ -103,17 +105,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES)
-    parser.add_argument("--policy", default="scripted")
-    parser.add_argument("--checkpoint", default="", help="of policy molmoact; default: packaged")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--host", default="127.0.3.1")
-    parser.add_argument("--domain", type=int, default=default_domain(63))
+    add_arguments(parser, "scripted", "127.0.3.1", 63)
     options = parser.parse_args()
-    arguments = {"host": options.host, "policy": options.policy, "checkpoint": options.checkpoint}
     rows: list[dict[str, object]] = []
-    with sim_stack(arguments, options.domain) as check:
+    with sim_stack(arguments_of(options), options.domain) as check:
         bench = Bench(options.host)
-        bench.ready()
+        bench.ready(check)
         for family in options.families:
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 row = bench.trial(family, seed, options.seconds)

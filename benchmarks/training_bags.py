@@ -83,7 +83,7 @@ def expert(folder: Path, seeds: range) -> None:
     }  # fmt: skip
     with sim_stack(arguments, default_domain(63), (*NODES, "recorder")) as check:
         bench, operator = Bench(HOST), Operator()
-        bench.ready()
+        bench.ready(check)
         assert operator.wait(lambda: operator.status.state == EpisodeStatus.IDLE, 90.0)
         for seed in seeds:
             family = FAMILIES[seed % len(FAMILIES)]

@@ -79,3 +79,14 @@ def _alive(pid: int) -> bool:
         return False
     finally:
         os.sched_yield()
+
+
+def test_a_process_with_a_core_stays_on_it(tmp_path: Path) -> None:
+    lines: list[str] = []
+    core = max(os.sched_getaffinity(0))
+    code = "import os, time; time.sleep(0.5); print(os.sched_getaffinity(0))"
+    spec = ProcessSpec("a", (sys.executable, "-c", code), core=core)
+    supervisor = Supervisor([spec], tmp_path, lambda name, line: lines.append(line))
+    supervisor.start()
+    assert eventually(lambda: lines == [str({core})]), lines
+    supervisor.stop()

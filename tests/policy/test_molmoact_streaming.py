@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 def policy(tmp_path_factory: pytest.TempPathFactory) -> MolmoActPolicy:
     folder: Path = tmp_path_factory.mktemp("nano")
     save_random_nano(folder, seed=0)
-    return MolmoActPolicy(folder)
+    return MolmoActPolicy(folder, prepares=True)
 
 
 def seen(**more) -> Observation:

@@ -96,11 +96,11 @@ def options_from(values: argparse.Namespace) -> DemoOptions:
         domain=domain,
         browser=not values.no_browser and not values.headless,
         film=not values.no_film,
-        arguments=tuple(_argument(text) for text in values.arguments),
+        arguments=tuple(profile_argument(text) for text in values.arguments),
     )
 
 
-def _argument(text: str) -> tuple[str, str]:
+def profile_argument(text: str) -> tuple[str, str]:
     """name:=value as ``ros2 launch`` takes it. Raises ProfileError."""
     name, sign, value = text.partition(":=")
     if not (name and sign):
@@ -115,9 +115,26 @@ def module_of(node: NodeSpec) -> str:
     return f"molmoact_ros.nodes.{node.executable}_node"
 
 
+def core_of(executable: str) -> int | None:
+    """The core for a node on a computer that has two of them, else None.
+
+    Physics and arm wake a thousand times a second and push aside whoever runs; left to the
+    scheduler, a thought then waited twice as long for a core as it ran on one.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) != 2:
+        return None
+    return {
+        "sim_arm": cores[0],
+        "sim_cameras": cores[0],
+        "franka": cores[0],
+        "policy": cores[1],
+    }.get(executable)
+
+
 def process_of(node: NodeSpec) -> ProcessSpec:
     argv = (sys.executable, "-m", module_of(node), *node.arguments())
-    return ProcessSpec(node.name, argv, respawn=node.respawn)
+    return ProcessSpec(node.name, argv, respawn=node.respawn, core=core_of(node.executable))
 
 
 def demo_profile(options: DemoOptions) -> Profile:

@@ -6,6 +6,7 @@ SIGTERM, then SIGKILL, last started first; nothing is left behind.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -23,13 +24,14 @@ STOP_STAGES = ((signal.SIGTERM, 8.0), (signal.SIGKILL, 3.0))
 @dataclass(frozen=True)
 class ProcessSpec:
     """name for messages; argv; extra environment; respawn after a death; critical: the set-up
-    is useless without it."""
+    is useless without it; core: the only one its threads may use, None any."""
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     respawn: bool = False
     critical: bool = True
+    core: int | None = None
 
 
 class Supervisor:
@@ -98,6 +100,9 @@ class Supervisor:
             start_new_session=True,
         )
         self._processes[spec.name] = process
+        if spec.core is not None:
+            with contextlib.suppress(OSError):  # it has ended, or may not be moved
+                os.sched_setaffinity(process.pid, {spec.core})
         threading.Thread(target=self._pump, args=(spec.name, process), daemon=True).start()
 
     def _pump(self, name: str, process: subprocess.Popen[str]) -> None:

@@ -48,7 +48,9 @@ class MolmoActPolicy:
     pixels to which larger pictures are shrunk; None: never, they are cut into tiles. adapter:
     folder of a LoRA fine-tuning. continue_rows: a chunk begins with the rows the arm drives while
     the model thinks (``Observation.driving``), so that it joins without a seam. quantize: fewer
-    bytes a weight, not exact, see ``engine.quantize``. ``model`` says what was loaded. Raises
+    bytes a weight, not exact, see ``engine.quantize``. prepares: make every picture ready in a
+    thread while the last thought is decoded; None: not on a CPU, where one picture in five is
+    looked at and the others would cost the thought its core. ``model`` says what was loaded. Raises
     PolicyError when the checkpoint cannot be used.
     """
 
@@ -67,6 +69,7 @@ class MolmoActPolicy:
         adapter: Path | str = "",
         continue_rows: bool = False,
         quantize: Quantization | None = None,
+        prepares: bool | None = None,
         progress: Progress | None = None,
     ) -> None:
         if images < 1:
@@ -88,6 +91,7 @@ class MolmoActPolicy:
         except (CheckpointError, QuantizationError, ValueError) as error:
             raise PolicyError(f"the checkpoint cannot be used: {error}") from error
         self._continue_rows, self._settings = continue_rows, settings
+        self._prepares = device != "cpu" if prepares is None else prepares
         self._adapter = Path(adapter).name if adapter else ""
         self.model = describe_checkpoint(folder, unnorm_key, images, rows, self._checkpoint.origin)
         model, tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
@@ -127,7 +131,8 @@ class MolmoActPolicy:
 
     def prepare(self, observation: Observation) -> None:
         """See PreparingPolicy."""
-        self._questions.prepare(observation)
+        if self._prepares:
+            self._questions.prepare(observation)
 
     def close(self) -> None:
         """End the thread that prepares pictures."""
