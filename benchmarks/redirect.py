@@ -33,6 +33,8 @@ from molmoact_ros.sim.shared import SnapshotReader, snapshot_name
 from molmoact_ros.sim.tasks import Task
 
 OPEN_M = 0.08
+AFTER_S = 8.0
+"""Seconds to wait for the cube to be lifted, once the hand has come to one."""
 
 
 def trial(stylus: Stylus, reader: SnapshotReader, one: Trial, seconds: float) -> dict[str, Any]:
@@ -44,14 +46,13 @@ def trial(stylus: Stylus, reader: SnapshotReader, one: Trial, seconds: float) ->
     stylus.steer(trace_of_path(path, CAMERA).astype(np.float64))
     stylus.ask("policy/start", StartInstruction.Request(instruction=one.instruction))
     judge, begin, first = Judge(Task(PICK_UP, cube)), time.monotonic(), ""
-    lifted = False
-    while time.monotonic() - begin < seconds and not lifted:
+    lifted, end = False, begin + seconds
+    while time.monotonic() < end and not lifted:
         stylus.wait(0.05)
         truth = Truth.of(reader.read())
-        first = first or first_reached([truth])
         lifted = judge.update(truth).success
-        if first and first != cube:
-            break
+        if not first and (first := first_reached([truth])):
+            end = min(end, time.monotonic() + AFTER_S)
     return {
         "family": one.family,
         "seed": one.seed,
@@ -69,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=25.0)
+    parser.add_argument("--seconds", type=float, default=40.0)
     add_arguments(parser, "molmoact", "127.0.4.2", 64)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []

@@ -41,6 +41,7 @@ class Bench:
         client = self.watcher.create_client
         self._disarm = client(Trigger, "franka/disarm")
         self._arm = client(Trigger, "franka/arm")
+        self._recover = client(Trigger, "franka/recover")
         self._reset = client(Trigger, "commander/reset")
         self._select = client(SelectSource, "commander/select_source")
 
@@ -58,6 +59,8 @@ class Bench:
         self._settle(0.5)
         self.control.reset(seed, family, home=True)
         self._settle(0.5)
+        # Where the last trial ended in reflexes; refused, and no harm, where it did not.
+        self._call(self._recover)
         self._call(self._arm)
         self._call(self._reset)
         answer = self._call(self._select, SelectSource.Request(source=POLICY))
