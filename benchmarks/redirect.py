@@ -22,7 +22,7 @@ from steering import CAMERA, Stylus
 
 from molmoact_ros.data.demonstrate import true_items
 from molmoact_ros.evals.closed_loop import first_reached, other_cube
-from molmoact_ros.evals.table import success_table
+from molmoact_ros.evals.table import share_of
 from molmoact_ros.evals.variations import Trial, make_trial
 from molmoact_ros.policy.scripted.estimate import Estimate, Hand
 from molmoact_ros.policy.scripted.goals import PICK_UP, Goal
@@ -33,6 +33,7 @@ from molmoact_ros.sim.shared import SnapshotReader, snapshot_name
 from molmoact_ros.sim.tasks import Task
 
 OPEN_M = 0.08
+_WORDS = ("drawn", "named")
 AFTER_S = 8.0
 """Seconds to wait for the cube to be lifted, once the hand has come to one."""
 
@@ -84,8 +85,11 @@ def main() -> None:
             print(f"{mark} seed {seed}: {row['instruction']}, drawn to {row['drawn']}, came to "
                   f"{row['reached'] or 'none'} ({row['seconds']} s)", flush=True)  # fmt: skip
             check()
-    print(success_table(rows))
-    print(f"picked up as well: {sum(row['lifted'] for row in rows)}/{len(rows)}")
+    drawn, named = (share_of(row["reached"] == row[word] for row in rows) for word in _WORDS)
+    print(
+        f"came to the drawn cube first: {drawn} (95 %: {drawn.interval}), to the named one: {named}"
+    )
+    print(f"picked the drawn cube up as well: {share_of(row['lifted'] for row in rows)}")
     save(f"redirect_{options.policy}", rows)
 
 
