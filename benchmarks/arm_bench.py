@@ -26,10 +26,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
-from molmoact_ros.demo import process_of
 from molmoact_ros.geometry import Floats, Pose
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
+from molmoact_ros.processes import process_of
 from molmoact_ros.profile import NodeSpec, load_profile
 from molmoact_ros.sim.control_channel import SimControl
 from molmoact_ros.sim.process import own_host

@@ -24,11 +24,11 @@ from molmoact_msgs.msg import ArmStatus
 from molmoact_msgs.srv import StartInstruction
 from rclpy.executors import SingleThreadedExecutor
 
-from molmoact_ros.demo import process_of
 from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.loop_meter import LoopMeter
 from molmoact_ros.nodes.runtime import LATCHED_QOS
+from molmoact_ros.processes import process_of
 from molmoact_ros.profile import load_profile
 from molmoact_ros.sim.control_channel import SimControl
 from molmoact_ros.sim.tasks import FAMILIES, sample_instruction

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import rclpy
 
-from molmoact_ros.demo import process_of, profile_argument
-from molmoact_ros.profile import load_profile
+from molmoact_ros.processes import process_of
+from molmoact_ros.profile import load_profile, profile_argument
 from molmoact_ros.supervisor import Supervisor
 
 RESULTS = Path(__file__).parent / "results"

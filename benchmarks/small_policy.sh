@@ -34,5 +34,5 @@ molmoact eval sim --checkpoint "$out/micro" --device "$device" --seeds "${SEEDS:
   --families pick_up --steer --out "$out/eval_steer"
 # Through ROS topics and franky.
 python benchmarks/success.py --policy molmoact --checkpoint "$out/micro" --seeds "${SEEDS:-20}" \
-  --families pick_up put_on put_into --seconds 120
+  --families pick_up put_on put_into
 python benchmarks/redirect.py --policy molmoact --checkpoint "$out/micro" --trials "${SEEDS:-20}"

@@ -17,9 +17,9 @@ from molmoact_msgs.srv import StartInstruction
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from molmoact_ros.demo import process_of
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
+from molmoact_ros.processes import process_of
 from molmoact_ros.profile import load_profile
 from molmoact_ros.supervisor import Supervisor
 

@@ -19,9 +19,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from molmoact_ros.demo import process_of
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
+from molmoact_ros.processes import process_of
 from molmoact_ros.profile import load_profile
 from molmoact_ros.sim.process import own_host
 from molmoact_ros.supervisor import Supervisor

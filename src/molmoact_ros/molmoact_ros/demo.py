@@ -16,7 +16,8 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
-from molmoact_ros.profile import NodeSpec, Profile, ProfileError, load_profile
+from molmoact_ros.processes import process_of
+from molmoact_ros.profile import Profile, ProfileError, load_profile, profile_argument
 from molmoact_ros.supervisor import ProcessSpec, Supervisor
 
 RUN_ENDED = "@@ run ended"
@@ -98,43 +99,6 @@ def options_from(values: argparse.Namespace) -> DemoOptions:
         film=not values.no_film,
         arguments=tuple(profile_argument(text) for text in values.arguments),
     )
-
-
-def profile_argument(text: str) -> tuple[str, str]:
-    """name:=value as ``ros2 launch`` takes it. Raises ProfileError."""
-    name, sign, value = text.partition(":=")
-    if not (name and sign):
-        raise ProfileError(f"'{text}': write arguments of config/sim.yaml as NAME:=VALUE")
-    return name, value
-
-
-def module_of(node: NodeSpec) -> str:
-    """The Python module behind an executable of this package (setup.py's entry points)."""
-    if node.executable == "sim_arm":
-        return "molmoact_ros.sim.server"
-    return f"molmoact_ros.nodes.{node.executable}_node"
-
-
-def core_of(executable: str) -> int | None:
-    """The core for a node on a computer that has two of them, else None.
-
-    Physics and arm wake a thousand times a second and push aside whoever runs; left to the
-    scheduler, a thought then waited twice as long for a core as it ran on one.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) != 2:
-        return None
-    return {
-        "sim_arm": cores[0],
-        "sim_cameras": cores[0],
-        "franka": cores[0],
-        "policy": cores[1],
-    }.get(executable)
-
-
-def process_of(node: NodeSpec) -> ProcessSpec:
-    argv = (sys.executable, "-m", module_of(node), *node.arguments())
-    return ProcessSpec(node.name, argv, respawn=node.respawn, core=core_of(node.executable))
 
 
 def demo_profile(options: DemoOptions) -> Profile:

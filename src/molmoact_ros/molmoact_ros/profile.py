@@ -231,3 +231,11 @@ def _known_keys(found: Mapping[str, Any], known: set[str], place: str) -> None:
 
 def _names(nodes: tuple[NodeSpec, ...]) -> str:
     return ", ".join(node.name for node in nodes)
+
+
+def profile_argument(text: str) -> tuple[str, str]:
+    """name:=value as ``ros2 launch`` takes it. Raises ProfileError."""
+    name, sign, value = text.partition(":=")
+    if not (name and sign):
+        raise ProfileError(f"'{text}': write arguments of config/sim.yaml as NAME:=VALUE")
+    return name, value

@@ -1,8 +1,8 @@
 """Subscriptions that are emptied when their messages are needed, instead of one by one.
 
 rclpy's executor builds its wait set anew for every message it serves: a node with a dozen services
-spends 2 ms of a core on each, and holds Python's lock from the thread that thinks meanwhile. Poses
-come 150 times a second and are looked at 10 times.
+holds Python's lock from the thread that thinks meanwhile. Poses come far more often than pictures,
+and are looked at with them.
 """
 
 from __future__ import annotations

@@ -5,18 +5,15 @@ Last-line guards, watchdog and recovery are the arm's (robot/franky_arm.py); thi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future as ArmFuture
-
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from molmoact_msgs.msg import ArmStatus
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64, Header
 from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.answered_later import answered_later
 from molmoact_ros.nodes.arm_parameters import arm_config_from, declare_arm
 from molmoact_ros.nodes.drained import Drained
 from molmoact_ros.nodes.limit_parameters import declare_limits, limits_from
@@ -35,8 +32,6 @@ from molmoact_ros.robot.base import Arm, ArmError, ArmState
 from molmoact_ros.robot.factory import make_arm
 
 STATUS_PERIOD_S = 0.1
-
-TriggerCallback = Callable[[Trigger.Request, Trigger.Response], Awaitable[Trigger.Response]]
 
 
 class FrankaNode(ManagedNode):
@@ -85,13 +80,14 @@ class FrankaNode(ManagedNode):
         # A group of their own: answers take seconds, and the state must be published meanwhile.
         slow = ReentrantCallbackGroup()
         for name in ("arm", "disarm", "stop", "recover", "home", "retreat"):
-            ask = self._trigger(getattr(self._arm, name))
+            ask = answered_later(self, getattr(self._arm, name))
             self.create_service(Trigger, f"~/{name}", ask, callback_group=slow)
         self._timer = self.create_timer(1.0 / float(self.value("rate_hz")), self._tick)
         self._timer.cancel()
         self._arm.start()
 
     def start(self) -> None:
+        self._beside.drain()  # not active yet: what was asked for before is dropped
         self._timer.reset()
 
     def halt(self) -> None:
@@ -221,27 +217,6 @@ class FrankaNode(ManagedNode):
                 gripper_width=float(state.gripper_width),
             )
         )
-
-    def _trigger(self, ask: Callable[[], ArmFuture[str]]) -> TriggerCallback:
-        async def callback(
-            request: Trigger.Request, response: Trigger.Response
-        ) -> Trigger.Response:
-            executor = self.executor
-            done = Future(executor=executor)
-            future = ask()
-
-            def resume(_: object) -> None:
-                done.set_result(None)
-                executor.wake()  # it looks at waiting callbacks only when something happens
-
-            future.add_done_callback(resume)
-            await done
-            error = future.exception()
-            response.success = error is None
-            response.message = str(error) if error is not None else future.result()
-            return response
-
-        return callback
 
     def _complain(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=1.0)
