@@ -28,7 +28,7 @@ from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.loop_meter import LoopMeter
 from molmoact_ros.nodes.runtime import LATCHED_QOS
-from molmoact_ros.processes import process_of
+from molmoact_ros.processes import processes_of
 from molmoact_ros.profile import load_profile
 from molmoact_ros.sim.control_channel import SimControl
 from molmoact_ros.sim.tasks import FAMILIES, sample_instruction
@@ -167,7 +167,7 @@ def main() -> None:
     arguments = {"host": options.host, "policy": options.policy, "seed": str(options.seed)}
     profile = load_profile("sim", {**arguments, "port": "8790"})
     logs = Path(tempfile.mkdtemp(prefix="loop_"))
-    stack = Supervisor([process_of(profile.node(n)) for n in NODES], logs, lambda name, line: None)
+    stack = Supervisor(processes_of(profile.node(n) for n in NODES), logs, lambda name, line: None)
     rclpy.init()
     try:
         stack.start()

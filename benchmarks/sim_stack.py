@@ -12,7 +12,7 @@ from pathlib import Path
 
 import rclpy
 
-from molmoact_ros.processes import process_of
+from molmoact_ros.processes import processes_of
 from molmoact_ros.profile import load_profile, profile_argument
 from molmoact_ros.supervisor import Supervisor
 
@@ -32,7 +32,7 @@ def sim_stack(
         os.environ.setdefault(name, "1")
     profile = load_profile("sim", arguments)
     logs = Path(tempfile.mkdtemp(prefix="stack_"))
-    stack = Supervisor([process_of(profile.node(n)) for n in names], logs, lambda name, line: None)
+    stack = Supervisor(processes_of(profile.node(n) for n in names), logs, lambda name, line: None)
 
     def check() -> None:
         for spec, code in stack.deaths():

@@ -19,7 +19,7 @@ from rclpy.node import Node
 
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
-from molmoact_ros.processes import process_of
+from molmoact_ros.processes import processes_of
 from molmoact_ros.profile import load_profile
 from molmoact_ros.supervisor import Supervisor
 
@@ -122,7 +122,7 @@ def stack(folder: Path, nodes: tuple[str, ...], **arguments: str) -> Iterator[St
     host = f"127.0.{2 + pid // 200 % 200}.{1 + pid % 200}"
     profile = load_profile("sim", {"host": host, "seed": "3", "policy": "scripted", **arguments})
     lines: list[str] = []
-    processes = [process_of(profile.node(name)) for name in nodes]
+    processes = processes_of(profile.node(name) for name in nodes)
     supervisor = Supervisor(processes, folder, lambda name, line: lines.append(f"{name}: {line}"))
     rclpy.init()
     person = Person()

@@ -50,7 +50,7 @@ class Operator:
             VisualTrace, "policy/steering_trace", self.traces.append, LATCHED_QOS
         )
 
-    def until(self, true: Callable[[], object], seconds: float = 30.0) -> bool:
+    def until(self, true: Callable[[], object], seconds: float = 60.0) -> bool:
         return self.person.wait(lambda: bool(true()), seconds)
 
     def script(self, code: str) -> object:
@@ -172,7 +172,9 @@ def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
 
 def come_down(operator: Operator) -> None:
     """Wait until the arm has left its home, which is higher than a drawn path should be."""
-    assert operator.until(lambda: operator.person.poses[-1][1][2] < 0.36), operator.person.poses[-1]
+    assert operator.until(lambda: operator.person.poses[-1][1][2] < 0.36), (
+        f"{operator.person.poses[-1]}: {sorted(operator.person.reasons)[-12:]}"
+    )
 
 
 @pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])

@@ -21,7 +21,7 @@ from std_srvs.srv import Trigger
 
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, SENSOR_QOS
-from molmoact_ros.processes import process_of
+from molmoact_ros.processes import processes_of
 from molmoact_ros.profile import load_profile
 from molmoact_ros.sim.process import own_host
 from molmoact_ros.supervisor import Supervisor
@@ -86,9 +86,7 @@ def watcher(tmp_path: Path) -> Iterator[Watcher]:
     hosts = {"left_host": own_host(), "right_host": own_host()}
     nodes = load_profile("two_arms_sim", hosts).enabled_nodes
     lines: list[str] = []
-    supervisor = Supervisor(
-        [process_of(n) for n in nodes], tmp_path, lambda name, line: lines.append(line)
-    )
+    supervisor = Supervisor(processes_of(nodes), tmp_path, lambda name, line: lines.append(line))
     rclpy.init()
     node = Watcher()
     try:

@@ -247,6 +247,7 @@ def test_a_server_that_restarts_is_found_again_and_hears_of_the_goal() -> None:
         with running(port=port):
             policy.reset("pick up the cube")
             policy.think(observation(), never)
+        assert eventually(lambda: policy.model is None), "the break must be noticed"
         with running(port=port) as second:
             assert policy.think(observation(red=4), never).actions[0, 0] == 4.0
             assert second.policy.resets == ["pick up the cube"]

@@ -16,7 +16,7 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
-from molmoact_ros.processes import process_of
+from molmoact_ros.processes import processes_of
 from molmoact_ros.profile import Profile, ProfileError, load_profile, profile_argument
 from molmoact_ros.supervisor import ProcessSpec, Supervisor
 
@@ -132,7 +132,7 @@ def run_demo(options: DemoOptions) -> int:
     log_dir = options.out / "log"
     ended = threading.Event()
     say = _Listener(ended)
-    robot = Supervisor([process_of(node) for node in profile.enabled_nodes], log_dir, say)
+    robot = Supervisor(processes_of(profile.enabled_nodes), log_dir, say)
     watcher = Supervisor([ProcessSpec("watch", tuple(watch))], log_dir, say)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 
 from molmoact_ros.profile import NodeSpec
 from molmoact_ros.supervisor import ProcessSpec
@@ -16,23 +17,40 @@ def module_of(node: NodeSpec) -> str:
     return f"molmoact_ros.nodes.{node.executable}_node"
 
 
-def core_of(executable: str) -> int | None:
-    """The core for a node on a computer that has two of them, else None.
+def cores_of(nodes: Iterable[NodeSpec]) -> dict[str, int]:
+    """Node name -> core, for a computer that has two and a model that thinks on them.
 
     Physics and arm wake a thousand times a second and push aside whoever runs; left to the
-    scheduler, a thought then waited twice as long for a core as it ran on one.
+    scheduler, a thought then waited twice as long for a core as it ran on one. Empty where nothing
+    needs it: without a thought, two cores for whoever is ready are better than one each.
     """
+    nodes = tuple(nodes)
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) != 2:
-        return None
-    return {
-        "sim_arm": cores[0],
-        "sim_cameras": cores[0],
-        "franka": cores[0],
-        "policy": cores[1],
-    }.get(executable)
+    if len(cores) != 2 or not any(_thinks_here(node) for node in nodes):
+        return {}
+    keeps_time, thinks = cores
+    place = {
+        "sim_arm": keeps_time,
+        "sim_cameras": keeps_time,
+        "franka": keeps_time,
+        "policy": thinks,
+    }
+    return {node.name: place[node.executable] for node in nodes if node.executable in place}
 
 
-def process_of(node: NodeSpec) -> ProcessSpec:
+def process_of(node: NodeSpec, core: int | None = None) -> ProcessSpec:
+    """``node`` as a process, on ``core`` only where one is given."""
     argv = (sys.executable, "-m", module_of(node), *node.arguments())
-    return ProcessSpec(node.name, argv, respawn=node.respawn, core=core_of(node.executable))
+    return ProcessSpec(node.name, argv, respawn=node.respawn, core=core)
+
+
+def processes_of(nodes: Iterable[NodeSpec]) -> list[ProcessSpec]:
+    """Every node as a process, on the core it should have where that matters."""
+    nodes = tuple(nodes)
+    cores = cores_of(nodes)
+    return [process_of(node, cores.get(node.name)) for node in nodes]
+
+
+def _thinks_here(node: NodeSpec) -> bool:
+    values = dict(node.parameters)
+    return node.executable == "policy" and values.get("policy") == "molmoact"
