@@ -1,11 +1,13 @@
 """Training speed: samples a second, model FLOP utilisation and peak memory of one process.
 
     python benchmarks/train.py --size mini --device cuda                   (a new small network)
+    python benchmarks/train.py --size micro --micro 8                      (on the CPU)
     python benchmarks/train.py --preset 7b-d --method lora --device cuda   (random, released size)
 
 Data are made up in memory, so this is the speed of the network and its optimiser; `molmoact train`
 prints the speed with its loader. MFU counts 2 FLOP a multiplication, backward as twice the forward
-(frozen weights: once), recomputation not at all, against --peak TFLOP/s.
+(frozen weights: once), recomputation not at all, against --peak TFLOP/s; on a CPU the peak is what
+a large float32 matrix product reaches in the same run with the same threads.
 """
 
 from __future__ import annotations
@@ -74,6 +76,17 @@ def flops(config: MolmoActConfig, batch: Batch, trained_weights: bool) -> float:
     return forward * (3.0 if trained_weights else 2.0)
 
 
+def matrix_peak(side: int = 2048) -> float:
+    """TFLOP/s of a float32 matrix product on the CPU; the best of ten."""
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    best = float("inf")
+    for _ in range(10):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        best = min(best, time.perf_counter() - started)
+    return 2.0 * side**3 / best / 1e12
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="nano")
@@ -82,7 +95,9 @@ def main() -> None:
     parser.add_argument("--micro", type=int, default=4)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--peak", type=float, default=989.0, help="TFLOP/s of the device in bf16")
+    parser.add_argument(
+        "--peak", type=float, help="TFLOP/s of the device; default: 989 (H100, bf16), CPU: measured"
+    )
     parser.add_argument("--no-recompute", action="store_true")
     parser.add_argument("--compile", action="store_true")
     values = parser.parse_args()
@@ -136,11 +151,13 @@ def main() -> None:
         times.append(time.perf_counter() - started)
     seconds = float(np.median(times[2:]))
     work = flops(config, batch, trained_weights=not lora)
+    peak = values.peak or (989.0 if cuda else matrix_peak())
     found = {
         "network": values.preset or values.size, "method": values.method, "micro": values.micro,
         "tokens": int(batch.ids.shape[1]), "seconds": seconds,
         "samples_s": values.micro / seconds, "tflops": work / seconds / 1e12,
-        "mfu": work / seconds / 1e12 / values.peak,
+        "peak_tflops": peak, "mfu": work / seconds / 1e12 / peak,
+        "threads": torch.get_num_threads(),
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0,
         "device": torch.cuda.get_device_name() if cuda else "cpu",
     }  # fmt: skip

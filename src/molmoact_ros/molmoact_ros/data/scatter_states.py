@@ -57,7 +57,7 @@ def draw_state(seed: int, jitter: float = 0.0) -> State:
     }
     estimate = _rearranged(rng, Estimate(0.0, items))
     cube = str(rng.choice(CUBES))
-    kind = rng.choice(5, p=[0.18, 0.29, 0.15, 0.29, 0.09])
+    kind = rng.choice(5, p=[0.15, 0.25, 0.13, 0.38, 0.09])
     if kind == 0:
         return _far(rng, spec, estimate, cube)
     if kind == 1:
@@ -168,7 +168,9 @@ def _askew(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: 
 
 def _holding(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: str) -> State:
     """Lifting, carrying, lowering."""
-    goal = random_goal(rng, cube)
+    # What is carried is mostly to be put somewhere; the bowl forgives least.
+    family = str(rng.choice([PICK_UP, *_PLACING], p=[0.25, 0.25, 0.33, 0.17]))
+    goal = _goal(rng, family, cube)
     stage = rng.random()
     if goal.family == PICK_UP or stage < 0.2:
         position, yaw = rng.uniform(_LOW, _HIGH), _some_yaw(rng)
@@ -180,7 +182,9 @@ def _holding(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube
         position[2] = rng.uniform(0.12, 0.30)
     else:
         place = place_for(estimate, goal)
-        away = abs(float(rng.normal(0.0, 0.03 if rng.random() < 0.7 else 0.08)))
+        # A chunk ends anywhere on the last 15 cm; where a learner has seen little it lets go.
+        near = abs(float(rng.normal(0.0, 0.03)))
+        away = near if rng.random() < 0.5 else float(rng.uniform(0.0, 0.15))
         position = place.position + _offset(rng, away)
         turn = float(rng.normal(0.0, 0.15))
         yaw = (place.yaw if place.yaw is not None else _some_yaw(rng)) + turn
