@@ -112,6 +112,8 @@ def test_a_contact_sheet_holds_every_moment() -> None:
     for index, shade in enumerate(shades):
         x, y = 24 + (index % 2) * 224 + 100, 96 + (index // 2) * 216 + 75
         assert (sheet[y, x] == shade).all()
+    taller = contact_sheet(moments, title="run", subtitle="one\ntwo", columns=2, tile=(200, 150))
+    assert taller.shape[0] == sheet.shape[0] + 24, "every line of the subtitle has its place"
     with pytest.raises(ValueError, match="at least one"):
         contact_sheet([], title="run")
 

@@ -164,7 +164,7 @@ def _sheet(record: RunRecord, result: Mapping[str, object]) -> NDArray[np.uint8]
         tiles,
         title=record.instruction,
         subtitle=f"{outcome} · {result.get('seconds', 0)} s · seed {result.get('seed')} · "
-        f"{result.get('policy', '')} · cyan: the model's trace, white: executed",
+        f"cyan: the model's trace, white: executed\n{result.get('policy', '')}",
     )
 
 

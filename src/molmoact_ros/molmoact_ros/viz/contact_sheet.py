@@ -43,19 +43,23 @@ def contact_sheet(
 ) -> Bytes:
     """RGB picture of all ``moments`` in reading order; ``tile`` is (width, height) of one.
 
+    subtitle: may have several lines; one too long for the sheet is cut.
+
     Raises ValueError without moments or columns.
     """
     if not moments or columns < 1:
         raise ValueError(f"{len(moments)} moments in {columns} columns; give at least one of each")
     columns = min(columns, len(moments))
-    pad, head, foot = 24, 96, 58
+    lines = subtitle.split("\n")
+    pad, head, foot = 24, 72 + 24 * len(lines), 58
     rows = -(-len(moments) // columns)
     width = pad + columns * (tile[0] + pad)
     height = head + rows * (tile[1] + foot + 8) + pad // 2
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     text.write(draw, (pad, 22), title, 30, TEXT, limit=width - 2 * pad, bold=True)
-    text.write(draw, (pad, 62), subtitle, 16, MUTED, limit=width - 2 * pad)
+    for number, line in enumerate(lines):
+        text.write(draw, (pad, 62 + 24 * number), line, 16, MUTED, limit=width - 2 * pad)
     mask = Image.new("L", tile, 0)
     ImageDraw.Draw(mask).rounded_rectangle((0, 0, tile[0] - 1, tile[1] - 1), 8, fill=255)
     for index, moment in enumerate(moments):
