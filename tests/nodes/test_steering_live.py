@@ -207,7 +207,7 @@ def test_a_stroke_changes_where_the_arm_goes(operator: Operator, kind: str) -> N
     assert operator.until(lambda: any(not t.steered for t in operator.person.thoughts[count:])), (
         "cleared, the policy must think for itself again"
     )
-    assert not operator.traces[-1].points
+    assert operator.until(lambda: not operator.traces[-1].points)
 
 
 def test_a_path_for_the_next_chunk_steers_just_that(operator: Operator) -> None:
