@@ -3,7 +3,7 @@
     ./run shell python benchmarks/training_bags.py BAGS      (once: makes bags, 7 minutes)
     ./run shell python benchmarks/labelling.py BAGS
 
-Runs ``molmoact label`` in one process with one thread and divides the length of the episodes by
+Runs ``molmoact label`` in one process with one thread and divides the length of the bags by
 the processor time it took, start of Python included: resampling, traces by forward kinematics,
 measured depth through the VQ-VAE (an estimator's time would come on top), rules, statistics,
 parquet and JPEG. Writes benchmarks/results/labelling.json.

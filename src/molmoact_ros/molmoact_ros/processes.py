@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from molmoact_ros.profile import NodeSpec
 from molmoact_ros.supervisor import ProcessSpec
@@ -17,14 +17,13 @@ def module_of(node: NodeSpec) -> str:
     return f"molmoact_ros.nodes.{node.executable}_node"
 
 
-def cores_of(nodes: Iterable[NodeSpec]) -> dict[str, int]:
+def cores_of(nodes: Sequence[NodeSpec]) -> dict[str, int]:
     """Node name -> core, for a computer that has two and a model that thinks on them.
 
     Physics and arm wake a thousand times a second and push aside whoever runs; left to the
     scheduler, a thought then waited twice as long for a core as it ran on one. Empty where nothing
     needs it: without a thought, two cores for whoever is ready are better than one each.
     """
-    nodes = tuple(nodes)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) != 2 or not any(_thinks_here(node) for node in nodes):
         return {}

@@ -8,6 +8,7 @@ expert that makes none do not (Ross, Gordon, Bagnell: A Reduction of Imitation L
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -83,13 +84,11 @@ def other_goals(rng: np.random.Generator, state: State, count: int) -> list[Goal
     return found[1:]
 
 
-def random_goal(rng: np.random.Generator, cube: str) -> Goal:
-    """A goal about ``cube``; half of them only to pick it up."""
-    family = str(rng.choice([PICK_UP, *_PLACING], p=[0.4, 0.2, 0.2, 0.2]))
-    return _goal(rng, family, cube)
-
-
-def _goal(rng: np.random.Generator, family: str, cube: str) -> Goal:
+def random_goal(
+    rng: np.random.Generator, cube: str, shares: Sequence[float] = (0.4, 0.2, 0.2, 0.2)
+) -> Goal:
+    """A goal about ``cube``; shares: of picking up, putting on, putting into, moving next to."""
+    family = str(rng.choice([PICK_UP, *_PLACING], p=shares))
     others = [name for name in CUBES if name != cube]
     target = {PICK_UP: "", PUT_ON: PLATE, PUT_INTO: BOWL}.get(family, str(rng.choice(others)))
     return Goal(family, cube, target)
@@ -99,8 +98,8 @@ def _rearranged(rng: np.random.Generator, estimate: Estimate) -> Estimate:
     """Sometimes a cube already lies on the plate, in the bowl or beside another cube."""
     if rng.random() > 0.25:
         return estimate
-    cube = str(rng.choice(CUBES))
-    return _put(rng, estimate, _goal(rng, str(rng.choice(_PLACING)), cube))
+    goal = random_goal(rng, str(rng.choice(CUBES)), (0.0, 1 / 3, 1 / 3, 1 / 3))
+    return _put(rng, estimate, goal)
 
 
 def _put(rng: np.random.Generator, estimate: Estimate, goal: Goal) -> Estimate:
@@ -169,12 +168,11 @@ def _askew(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: 
 def _holding(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: str) -> State:
     """Lifting, carrying, lowering."""
     # What is carried is mostly to be put somewhere; the bowl forgives least.
-    family = str(rng.choice([PICK_UP, *_PLACING], p=[0.25, 0.25, 0.33, 0.17]))
-    goal = _goal(rng, family, cube)
+    goal = random_goal(rng, cube, (0.25, 0.25, 0.33, 0.17))
     stage = rng.random()
     if goal.family == PICK_UP or stage < 0.2:
         position, yaw = rng.uniform(_LOW, _HIGH), _some_yaw(rng)
-        position[2] = 0.02 + rng.uniform(0.0, 0.16)
+        position[2] = rng.uniform(0.02, 0.18)
         if _crowded(estimate, position[:2], cube):
             position[:2] = estimate.items[cube].xy
     elif stage < 0.35:
@@ -198,7 +196,7 @@ def _holding(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube
 
 def _released(rng: np.random.Generator, spec: SceneSpec, estimate: Estimate, cube: str) -> State:
     """The cube is where it belongs, the hand lets go or rises."""
-    goal = _goal(rng, str(rng.choice(_PLACING)), cube)
+    goal = random_goal(rng, cube, (0.0, 1 / 3, 1 / 3, 1 / 3))
     place = place_for(estimate, goal)
     after = _put(rng, estimate, goal)
     yaw = place.yaw if place.yaw is not None else _some_yaw(rng)
