@@ -38,6 +38,13 @@ for step in range(1, steps + 1):
 """
 
 
+LOADS = """
+import time
+print("importing torch", flush=True)
+time.sleep(60)
+"""
+
+
 class Person:
     """A node under test and an action client, spun together."""
 
@@ -163,3 +170,18 @@ def test_a_second_goal_and_a_wrong_one_are_refused(person: Person, tmp_path: Pat
     assert person.send(goal(tmp_path, 500)).accepted
     person.until(lambda: bool(person.seen))
     assert not person.send(goal(tmp_path / "other", 5)).accepted
+
+
+def test_halting_while_the_checkpoint_loads_is_an_end_in_order(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing handles SIGTERM then: the process ends with a status that is not 0."""
+    fake = functools.partial(BackgroundTraining, command=(sys.executable, "-c", LOADS))
+    monkeypatch.setattr(trainer_node, "BackgroundTraining", fake)
+    over = person.send(goal(tmp_path, 500)).get_result_async()
+    person.until(lambda: "training in" in person.trainer.diagnose()[1])
+    person.trainer.halt()
+    person.until(over.done)
+    result = over.result().result
+    assert result.reason == result.CANCELED
+    assert "ended with status -15" in result.message

@@ -6,6 +6,8 @@ wait for it; one run at a time. Not part of a running robot: start it where ther
 
 from __future__ import annotations
 
+import time
+
 from molmoact_msgs.action import FineTune
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -13,7 +15,7 @@ from rclpy.task import Future
 
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import OK, ManagedNode, run
-from molmoact_ros.train.background import BackgroundTraining, Ended, Wanted
+from molmoact_ros.train.background import STOP_WAIT_S, BackgroundTraining, Ended, Wanted
 from molmoact_ros.train.recipe import BadRecipe
 
 
@@ -43,9 +45,15 @@ class TrainerNode(ManagedNode):
         self.create_timer(float(self.value("report_period")), self._look)
 
     def halt(self) -> None:
-        if self._training is not None:
-            self._training.close()
-            self._look()
+        """Save and wait for it. Closing comes last: what the process said is read before."""
+        training = self._training
+        if training is None:
+            return
+        training.cancel()
+        patience = time.monotonic() + STOP_WAIT_S
+        while training.ended() is None and time.monotonic() < patience:
+            time.sleep(0.05)
+        self._end(training)
 
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         if self._training is None:
@@ -111,14 +119,18 @@ class TrainerNode(ManagedNode):
         training = self._training
         if training is None or self._handle is None or self._done is None:
             return
-        ended = training.ended()
-        if ended is None:
-            if training.poll():
-                self._handle.publish_feedback(_feedback(training))
-            return
+        if training.ended() is not None:
+            self._end(training)
+        elif training.poll():
+            self._handle.publish_feedback(_feedback(training))
+
+    def _end(self, training: BackgroundTraining) -> None:
+        seen = training.progress.step
+        ended = training.ended() or Ended(False, True, "it did not save in time: killed", seen)
         training.close()
         self._training = None
-        self._done.set_result(ended)
+        if self._done is not None:
+            self._done.set_result(ended)
 
 
 def _feedback(training: BackgroundTraining) -> FineTune.Feedback:
