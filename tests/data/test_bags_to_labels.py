@@ -11,40 +11,14 @@ import numpy as np
 import pytest
 
 from molmoact_ros.cli import main
-from molmoact_ros.data.bag_source import BagTopics, read_bag
-from molmoact_ros.data.bag_writing import DemonstrationBag
+from molmoact_ros.data.bag_source import read_bag
 from molmoact_ros.data.dataset import DataSet
 from molmoact_ros.data.gate import WARN, check_statistics
 from molmoact_ros.data.recording import BadEpisode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from data_helpers import camera, path, stamps
-
-TOPICS = BagTopics()
-
-
-def write_bag(
-    folder: Path, name: str, outcome: str = "success", skip: str = "", started: str = ""
-) -> Path:
-    """24 rows of both cameras, depth, poses and a closing gripper."""
-    rng = np.random.default_rng(1)
-    custom = {"episode_id": name, "task": "pick up the red cube", "outcome": outcome}
-    custom |= {"started": started} if started else {}
-    with DemonstrationBag(folder / name, custom, TOPICS) as bag:
-        for i, (stamp, pose) in enumerate(zip(stamps(24).tolist(), path(24), strict=True)):
-            if i == 0:
-                bag.calibration(stamp, camera(), "external_color_optical_frame")
-            for _, topic in TOPICS.images:
-                if topic != skip:
-                    bag.colour(topic, stamp, rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))
-            bag.depth(TOPICS.depth, stamp, np.full((48, 64), 0.5 + 0.01 * i, np.float32))
-            bag.pose(TOPICS.measured, stamp, pose)
-            bag.pose(TOPICS.commanded, stamp, pose)
-            bag.fingers(TOPICS.fingers, stamp, 0.08 - 0.002 * i)
-            if i in (0, 12):
-                bag.number(TOPICS.gripper, stamp, 1.0 if i == 0 else 0.0)
-            bag.flag(TOPICS.clean, stamp, i != 20)
-    return folder / name
+from bag_helpers import TOPICS, write_bag
+from data_helpers import camera, path
 
 
 def test_everything_in_a_bag_is_read_back(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.idle import kept_ticks
 from molmoact_ros.data.pictures import encode_jpeg, resized, rgb_of
 from molmoact_ros.data.recording import BadEpisode, Recording
+from molmoact_ros.data.row_card import row_card
 from molmoact_ros.data.rows import LABELS, PICTURES, EpisodeRows, PackWriter, write_rows
 from molmoact_ros.data.ticks import Ticks, make_ticks
 from molmoact_ros.data.traces import traces
@@ -126,6 +127,7 @@ def label_ticks(
             "trace_source": card.trace_source,
             "depth_source": card.depth_source,
             "card": card.digest,
+            "row_card": row_card(card),
         },
     )
     write_rows(out / LABELS / f"{key}.parquet", rows)
