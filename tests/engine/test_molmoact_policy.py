@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from molmoact_ros.policy.base import Observation, PolicyError
-from molmoact_ros.policy.model_units import open_or_closed, shrunk
+from molmoact_ros.policy.model_units import open_or_closed
 from molmoact_ros.policy.molmoact import MolmoActPolicy
+from molmoact_ros.policy.view import shrunk
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 LIMITS = np.array([0.01, 0.01, 0.01, 0.03, 0.03, 0.03, 1.0])

@@ -23,6 +23,8 @@ DIGESTS = {
     prompts.RN: (514, "6fbc46e8edc3b01a"),
     prompts.S1: (188, "d8197f504885de1f"),
     prompts.SN: (273, "8aceab53e4f8521c"),
+    prompts.R1_NO_DEPTH: (309, "4291b739000ec409"),
+    prompts.RN_NO_DEPTH: (426, "b52f076311c87689"),
     ANSWERS["multi"]: (268, "0ba4efc456608475"),
     ANSWERS["finetune"]: (221, "7aaaab2cd20152e8"),
     ANSWERS["steering"]: (119, "897e27280a8a6b7b"),

@@ -34,7 +34,7 @@ def test_a_fitting_pair_has_nothing_to_say() -> None:
     [
         ({"cameras": ("external",)}, {}, "the robot has 1 camera(s) (external) but"),
         ({"cameras": ("wrist", "external")}, {}, "in this order: rename or reorder"),
-        ({}, {"image_size": (224, 224)}, "set the camera to 224x224"),
+        ({}, {"image_size": (224, 224)}, "things would look squeezed: choose a camera mode"),
         ({"image_sizes": ((320, 240), (4096, 240))}, {}, "the wrist camera's pictures are 4096x"),
         ({"image_sizes": ((0, 240),)}, {}, "accepts 1 to 2048 pixels a side"),
         ({"dims": 8}, {}, "actions of 8 numbers but the model answers 7"),

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trace", default="", help="'[[x, y], ...]' to follow, 0..255 across the first picture")
     add("--unnorm-key", default="", help="statistics key; default: the only one")
     add("--out", required=True, type=Path, help="folder for overlay.png, depth.png, thought.json")
-    add("--rows", type=int, default=8, help="actions in a chunk; 1 for single-action checkpoints")
+    add("--rows", type=int, help="actions in a chunk (1 for single-action checkpoints); default: 8")
     add("--device", default="", help="cpu or cuda; default: cuda if there is one")
     add("--adapter", default="", help="folder of a LoRA fine-tuning of this checkpoint")
     add("--depth-weights", default="", help="vae-final.pt; default: the weights of this package")
@@ -132,8 +132,8 @@ def _load(
     import torch
 
     from molmoact_ros.model.depth_codec import DepthCodec
-    from molmoact_ros.policy.model_units import LONGEST_SIDE
     from molmoact_ros.policy.molmoact import MolmoActPolicy
+    from molmoact_ros.policy.view import LONGEST_SIDE
 
     weights = values.depth_weights
     depth = DepthCodec.from_file(Path(weights)) if weights else DepthCodec.from_package()

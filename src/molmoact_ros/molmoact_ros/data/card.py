@@ -21,8 +21,10 @@ TRACE_SOURCES = ("tf", "molmo", "none")
 DEPTH_SOURCES = ("sensor", "estimate", "none")
 _TRAVELS = (
     "gripper_raw", "gripper_dims", "delta_frame", "euler", "fps", "chunk", "cameras",
-    "image_size", "center_crop", "idle_metres", "idle_radians",
+    "image_size", "center_crop", "crop_moves_trace", "idle_metres", "idle_radians",
+    "depth_source", "depth_codebook", "trace_source",
 )  # fmt: skip
+_SOURCES = ("depth_source", "trace_source")
 _CHOICES: dict[str, tuple[object, ...]] = {
     "delta_frame": ("base", "tool"),
     "euler": ("xyz-extrinsic",),
@@ -146,12 +148,25 @@ def card_from_dict(values: Any, base: DataCard | None = None) -> DataCard:
 
 
 def differences(card: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Sentences about travelling fields that both have and that differ; empty when they agree."""
+    """Sentences about travelling fields that both have and that differ; empty when they agree.
+
+    Where depth and traces come from may differ; whether there are any may not, because another
+    question is asked without them. Codebooks are compared where both have depth.
+    """
+    blind = "none" in (card.get("depth_source"), other.get("depth_source"))
     return [
         f"{name} is {_plain(other[name])!r} but the training data had {_plain(card[name])!r}"
         for name in _TRAVELS
-        if name in card and name in other and _plain(card[name]) != _plain(other[name])
+        if name in card
+        and name in other
+        and _compared(name, card) != _compared(name, other)
+        and not (blind and name == "depth_codebook")
     ]
+
+
+def _compared(name: str, card: Mapping[str, Any]) -> Any:
+    value = _plain(card[name])
+    return value == "none" if name in _SOURCES else value
 
 
 def _plain(value: Any) -> Any:

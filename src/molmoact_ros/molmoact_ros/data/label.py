@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from molmoact_ros.data.card import DataCard
 from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.idle import kept_ticks
-from molmoact_ros.data.pictures import encode_jpeg, resized, rgb_of
+from molmoact_ros.data.pictures import encode_jpeg, rgb_of
 from molmoact_ros.data.recording import BadEpisode, Recording
 from molmoact_ros.data.row_card import row_card
 from molmoact_ros.data.rows import LABELS, PICTURES, EpisodeRows, PackWriter, write_rows
 from molmoact_ros.data.ticks import Ticks, make_ticks
 from molmoact_ros.data.traces import traces
 from molmoact_ros.geometry import Floats
+from molmoact_ros.policy.view import resized
 from molmoact_ros.reasoning.prompts import BadInstruction, check_instruction
 
 SHORTEST = 2

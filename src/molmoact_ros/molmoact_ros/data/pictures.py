@@ -43,15 +43,6 @@ def encode_jpeg(rgb: NDArray[np.uint8], quality: int) -> bytes:
     return bytes(data.tobytes())
 
 
-def resized(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """``size`` (width, height); shrinking averages areas, so that thin things do not vanish."""
-    if (rgb.shape[1], rgb.shape[0]) == size:
-        return rgb
-    shrinks = rgb.shape[1] > size[0]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(rgb, size, interpolation=way), dtype=np.uint8)
-
-
 def metres_of(picture: Picture) -> NDArray[np.float32]:
     """Depth float32 [H, W] in metres, 0 where unknown. Raises BadEpisode."""
     if picture.kind == "depth16":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from molmoact_ros.engine.automaton import TOKEN, Automaton, Builder
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
 from molmoact_ros.reasoning.depth_text import CODES
-from molmoact_ros.reasoning.prompts import ANSWERS, Wording
+from molmoact_ros.reasoning.prompts import Wording, answer_template
 from molmoact_ros.reasoning.symbols import SYMBOLS
 
 _COORDINATES = tuple(str(value) for value in range(256))
@@ -24,9 +24,9 @@ _NEXT, _CLOSE = "], [", "]]"
 class AnswerShape:
     """What answers look like.
 
-    wordings: which sentences (``reasoning.prompts.ANSWERS``). rows x dims action symbols; a
-    single row is one flat list. depth_codes: exactly so many, or None for 1..max_depth_codes as
-    the model likes. max_points: trace points, at least one.
+    wordings: which sentences (``reasoning.prompts``). rows x dims action symbols; a
+    single row is one flat list. depth: whether there is a depth sentence. depth_codes: exactly so
+    many, or None for 1..max_depth_codes as the model likes. max_points: trace points, at least one.
     """
 
     wordings: tuple[Wording, ...]
@@ -35,6 +35,7 @@ class AnswerShape:
     depth_codes: int | None = None
     max_points: int = 5
     max_depth_codes: int = 256
+    depth: bool = True
 
     def __post_init__(self) -> None:
         numbers = (self.rows, self.dims, self.max_points, self.depth_codes or 1)
@@ -56,7 +57,7 @@ def answer_automaton(shape: AnswerShape, tokenizer: MolmoActTokenizer) -> Automa
     for wording in shape.wordings:
         place = builder.position()
         builder.join(start, place)
-        for piece in re.split("({[a-z]+})", f" {ANSWERS[wording]}"):
+        for piece in re.split("({[a-z]+})", f" {answer_template(wording, shape.depth)}"):
             if piece == "{depth}":
                 place = parts.depth(builder, place)
             elif piece == "{trace}":

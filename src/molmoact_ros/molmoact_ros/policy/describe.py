@@ -16,9 +16,12 @@ from molmoact_ros.policy.startup_checks import (
     PERIOD_S,
     ModelDescription,
 )
+from molmoact_ros.policy.view import view_of
 from molmoact_ros.reasoning.statistics import read_statistics
 
 CAMERAS = ("external", "wrist")
+ROWS = 8
+"""Of a chunk of the released robot checkpoints."""
 _SAMPLE_BYTES = 64 * 2**10
 
 
@@ -26,18 +29,20 @@ def describe_checkpoint(
     folder: Path | str,
     unnorm_key: str | None = None,
     images: int = 2,
-    rows: int = 8,
+    rows: int | None = None,
     origin: str = "not stated",
 ) -> ModelDescription:
     """The description of a folder. ``images``: pictures per prompt; ``rows``: of a chunk.
 
-    Our own checkpoints name cameras, period and frame in the card of their statistics; for the
-    released ones these are the values of the paper's robot. Raises PolicyError.
+    Our own checkpoints name cameras, picture size, chunk, period and frame in the card of their
+    statistics; for the released ones these are the values of the paper's robot. Raises PolicyError.
     """
     folder = Path(folder).resolve()
     try:
         norm_stats = load_config(folder).norm_stats
         statistics = read_statistics({"norm_stats": norm_stats}, unnorm_key)
+        size = view_of(statistics.card).size
+        chunk = rows_of(statistics.card) if rows is None else rows
     except (CheckpointError, ValueError) as error:
         raise PolicyError(f"the checkpoint cannot be described: {error}") from error
     name, revision = name_and_revision(folder)
@@ -49,7 +54,8 @@ def describe_checkpoint(
         origin=origin,
         unnorm_key=unnorm_key or next(iter(norm_stats)),
         cameras=_cameras(card, images),
-        rows=rows,
+        image_size=size,
+        rows=chunk,
         dims=dims,
         action_names=ACTION_NAMES if arm else tuple(f"action {i + 1}" for i in range(dims)),
         action_units=ACTION_UNITS if arm else ("",) * dims,
@@ -78,6 +84,14 @@ def name_and_revision(folder: Path) -> tuple[str, str]:
         except OSError as error:
             raise PolicyError(f"{path}: cannot be read ({error}); check the folder") from error
     return folder.name, f"files {digest.hexdigest()[:12]}"
+
+
+def rows_of(card: Mapping[str, Any]) -> int:
+    """Actions in a chunk: the card's, 8 without one. Raises ValueError."""
+    chunk = card.get("chunk", ROWS)
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or not 1 <= chunk <= 64:
+        raise ValueError(f"the card's chunk is {chunk!r}; expected a number of rows from 1 to 64")
+    return chunk
 
 
 def _cameras(card: Mapping[str, Any], images: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Between camera, model and robot: picture sizes, gripper, and parts of an answer in SI units."""
+"""Between camera, model and robot: gripper, and parts of an answer in SI units."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from molmoact_ros.engine.guide import Rows
 from molmoact_ros.engine.reader import Part
@@ -15,9 +14,6 @@ from molmoact_ros.reasoning.actions import decode, encode
 from molmoact_ros.reasoning.answer import AnswerContract
 from molmoact_ros.reasoning.depth_text import grid_shape
 from molmoact_ros.reasoning.thought import Thought
-
-LONGEST_SIDE = 336
-"""Pixels; larger pictures are shrunk, as in the released fine-tuning data: none is tiled."""
 
 GRIPPER_OPEN_FROM = 0.5
 THOUGHT_GRIPPER = "1open_0closed"
@@ -61,22 +57,3 @@ def bins_of(rows: NDArray[np.float64], contract: AnswerContract) -> Rows:
         return ()
     bins = encode(contract.statistics.normalise(rows, THOUGHT_GRIPPER))
     return tuple(tuple(int(b) for b in row) for row in bins)
-
-
-def shrunk(picture: NDArray[np.uint8], longest: int = LONGEST_SIDE) -> NDArray[np.uint8]:
-    """RGB [H, W, 3] with no side above ``longest`` pixels, aspect kept (Lanczos); never enlarged.
-
-    Raises ValueError for anything but uint8 [H, W, 3].
-    """
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ValueError(
-            f"a picture is {picture.dtype} {list(picture.shape)}, expected RGB uint8 [H, W, 3]; "
-            "check the camera's encoding"
-        )
-    height, width = picture.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return picture
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    image = Image.fromarray(np.ascontiguousarray(picture)).resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(image, dtype=np.uint8)

@@ -24,14 +24,10 @@ from molmoact_ros.model.hub import find_checkpoint
 from molmoact_ros.model.lora import load_adapter, merge_adapter
 from molmoact_ros.model.weight_files import Progress
 from molmoact_ros.policy.base import Observation, PolicyError, Segment
-from molmoact_ros.policy.describe import describe_checkpoint
-from molmoact_ros.policy.model_units import (
-    LONGEST_SIDE,
-    bins_of,
-    open_or_closed,
-    segment_of,
-)
+from molmoact_ros.policy.describe import describe_checkpoint, rows_of
+from molmoact_ros.policy.model_units import bins_of, open_or_closed, segment_of
 from molmoact_ros.policy.questions import Questions, drawn_on
+from molmoact_ros.policy.view import LONGEST_SIDE, view_of
 from molmoact_ros.reasoning.answer import AnswerContract, parse_answer
 from molmoact_ros.reasoning.prompts import check_instruction
 from molmoact_ros.reasoning.statistics import read_statistics
@@ -41,11 +37,14 @@ from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 class MolmoActPolicy:
     """Thinks with a MolmoAct checkpoint of any size: a folder, or owner/name@commit of the hub.
 
-    images: pictures per prompt (external, wrist, ...). rows: actions in a chunk. decoding:
+    images: pictures per prompt (external, wrist, ...). rows: actions in a chunk; None: what the
+    checkpoint's card says, 8 without one. The card (``describe``) also says what of the pictures
+    is seen and whether answers hold depth and trace. decoding:
     "constrained" by the grammar of answers, or "plain" as the published program: whatever the
     model writes, then judged. free_depth: the model decides how many depth codes it writes (a
     count that does not fit is refused) instead of being held to the 10x10 grid. longest_side:
-    pixels to which larger pictures are shrunk; None: never, they are cut into tiles. adapter:
+    pixels to which larger pictures are shrunk; None: to the card's size only, larger ones are cut
+    into tiles. adapter:
     folder of a LoRA fine-tuning. continue_rows: a chunk begins with the rows the arm drives while
     the model thinks (``Observation.driving``), so that it joins without a seam. quantize: fewer
     bytes a weight, not exact, see ``engine.quantize``. prepares: make every picture ready in a
@@ -59,7 +58,7 @@ class MolmoActPolicy:
         checkpoint: Path | str,
         unnorm_key: str | None = None,
         images: int = 2,
-        rows: int = 8,
+        rows: int | None = None,
         *,
         device: str = "cpu",
         decoding: Mode = "constrained",
@@ -85,7 +84,14 @@ class MolmoActPolicy:
             statistics = read_statistics(
                 {"norm_stats": self._checkpoint.config.norm_stats}, unnorm_key
             )
-            contract = AnswerContract(statistics, rows, statistics.dims)
+            card = statistics.card
+            contract = AnswerContract(
+                statistics,
+                rows_of(card) if rows is None else rows,
+                statistics.dims,
+                depth_required=card.get("depth_source") != "none",
+            )
+            self._view = view_of(card, longest_side)
             name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
             settings = replace(settings_for(name, decoding), max_new_tokens=max_new_tokens)
         except (CheckpointError, QuantizationError, ValueError) as error:
@@ -97,7 +103,13 @@ class MolmoActPolicy:
         model, tokenizer = self._checkpoint.model, self._checkpoint.tokenizer
         vocabulary = Vocabulary(tokenizer)
         self._questions = Questions(
-            self._checkpoint, vocabulary, contract, images, longest_side, free_depth
+            self._checkpoint,
+            vocabulary,
+            contract,
+            images,
+            self._view,
+            free_depth,
+            traces=card.get("trace_source") != "none",
         )
         self._engine = Engine(model, tokenizer, settings, vocabulary)
         self._quantized = f", {quantize} weights: NOT exact" if quantize else ""
@@ -151,13 +163,13 @@ class MolmoActPolicy:
         on_segment: Callable[[Segment], None],
     ) -> Thought:
         """As ``think``; ``on_segment`` hears of depth, trace and rows as they are decoded."""
-        contract = self._questions.contract(drawn_on(observation))
+        contract = self._questions.contract(self._questions.actions_only(observation))
         started = time.perf_counter()
 
         def hand_on(part: Part) -> None:
             segment = segment_of(part, contract)
             if segment is not None:
-                on_segment(segment)
+                on_segment(self._in_whole_picture(segment))
 
         try:
             answer, encoded = self._answer(observation, canceled, hand_on)
@@ -179,8 +191,14 @@ class MolmoActPolicy:
                 "raise max_new_tokens",
                 text,
             )
-        thought = parse_answer(text, contract, timings)
-        return open_or_closed(thought, ~contract.statistics.scaled)
+        thought = open_or_closed(parse_answer(text, contract, timings), ~contract.statistics.scaled)
+        trace = self._view.in_whole_picture(thought.trace)
+        return replace(thought, trace=trace, steered=drawn_on(observation))
+
+    def _in_whole_picture(self, segment: Segment) -> Segment:
+        if segment.kind != "trace":
+            return segment
+        return replace(segment, values=self._view.in_whole_picture(segment.values))
 
     def _answer(
         self,
@@ -188,7 +206,7 @@ class MolmoActPolicy:
         canceled: Callable[[], bool],
         on_part: Callable[[Part], None],
     ) -> tuple[Answer, float]:
-        started, steered = time.perf_counter(), drawn_on(observation)
+        started, steered = time.perf_counter(), self._questions.actions_only(observation)
         prompt, features = self._questions.ask(observation)
         encoded = time.perf_counter() - started
         plain = self._settings.mode == "plain"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import torch
-from numpy import uint8
-from numpy.typing import NDArray
 
 from molmoact_ros.engine.ahead import Ahead
 from molmoact_ros.engine.answers import AnswerShape, answer_automaton, wordings_for
@@ -13,19 +11,17 @@ from molmoact_ros.model.checkpoint import Checkpoint
 from molmoact_ros.model.image_processor import ProcessedImages
 from molmoact_ros.model.prompt import prompt_ids
 from molmoact_ros.policy.base import Observation
-from molmoact_ros.policy.model_units import shrunk
+from molmoact_ros.policy.view import Pictures, View
 from molmoact_ros.reasoning.answer import AnswerContract
-from molmoact_ros.reasoning.overlay import draw_trace
 from molmoact_ros.reasoning.prompts import chat_text, question
-
-Pictures = tuple[NDArray[uint8], ...]
 
 
 class Questions:
     """The questions of one checkpoint to ``images`` pictures.
 
-    contract: of a full answer. longest_side: pixels to which larger pictures are shrunk, or None.
-    free_depth: the number of depth codes is the model's choice.
+    contract: of a full answer; without depth_required, depth is neither asked nor allowed. view:
+    how pictures are shown. free_depth: the number of depth codes is the model's choice. traces:
+    False for a model that was taught actions only; every question is the steering question then.
     """
 
     def __init__(
@@ -34,12 +30,13 @@ class Questions:
         vocabulary: Vocabulary,
         contract: AnswerContract,
         images: int,
-        longest_side: int | None,
-        free_depth: bool,
+        view: View,
+        free_depth: bool = False,
+        traces: bool = True,
     ) -> None:
         self._checkpoint, self._vocabulary = checkpoint, vocabulary
-        self._images, self._longest_side = images, longest_side
-        self._free_depth = free_depth
+        self._images, self._view = images, view
+        self._free_depth, self._traces = free_depth, traces
         statistics, rows, dims = contract.statistics, contract.rows, contract.dims
         self._contracts = {
             False: contract,
@@ -47,6 +44,10 @@ class Questions:
         }
         self._grammars: dict[bool, AnswerGrammar] = {}
         self._ahead: Ahead[ProcessedImages] = Ahead()
+
+    def actions_only(self, observation: Observation) -> bool:
+        """Whether the answer holds neither depth nor trace."""
+        return drawn_on(observation) or not self._traces
 
     def contract(self, steered: bool) -> AnswerContract:
         """What an answer must hold."""
@@ -61,6 +62,7 @@ class Questions:
                 rows=contract.rows,
                 dims=contract.dims,
                 depth_codes=None if self._free_depth else contract.depth_codes,
+                depth=contract.depth_required,
             )
             automaton = answer_automaton(shape, tokenizer)
             self._grammars[steered] = AnswerGrammar(tokenizer, automaton, self._vocabulary)
@@ -73,8 +75,9 @@ class Questions:
 
     def ask(self, observation: Observation) -> tuple[list[int], torch.Tensor]:
         """Prompt ids and image features [N, hidden]. Raises ValueError for missing pictures."""
-        model, steered = self._checkpoint.model, drawn_on(observation)
-        asked = chat_text(question(observation.instruction, self._images, steered))
+        model, steered = self._checkpoint.model, self.actions_only(observation)
+        depth = self._contracts[False].depth_required
+        asked = chat_text(question(observation.instruction, self._images, steered, depth))
         processed = self._ahead.take(_same(observation), lambda: self._processed(observation))
         prompt = prompt_ids(
             self._checkpoint.tokenizer, asked, processed.kinds, multi=self._images > 1
@@ -101,13 +104,7 @@ class Questions:
                 f"{len(pictures)} of {self._images} pictures arrived; check the cameras or set "
                 "images to the number there is"
             )
-        if observation.steering is not None and len(observation.steering):
-            # Drawn before shrinking: that is where the training pictures were drawn on.
-            pictures = (draw_trace(pictures[0], observation.steering), *pictures[1:])
-        if self._longest_side is None:
-            return pictures
-        side = self._longest_side
-        return tuple(shrunk(picture, side) for picture in pictures)
+        return self._view.seen(pictures, observation.steering)
 
 
 def drawn_on(observation: Observation) -> bool:

@@ -16,6 +16,7 @@ ACTION_UNITS = ("m", "m", "m", "rad", "rad", "rad", "1 open, 0 closed")
 PERIOD_S = 1.0 / 15.0
 PERIOD_TOLERANCE = 0.02
 """Relative: 1/15 s written as 0.067 still fits."""
+ASPECT_TOLERANCE = 0.02
 MAX_IMAGE_SIDE = 2048
 """Pixels; larger pictures only cost time, the model shrinks them."""
 
@@ -46,9 +47,10 @@ class ModelDescription:
     """What the model is and how it speaks.
 
     revision: which files, e.g. a commit of the hub. origin: where the weights come from, in plain
-    words. cameras: names in the order of its pictures. image_size: (width, height) it insists on,
-    or None. max_image_side: pixels. rows x dims: its chunk. action_names, action_units [dims].
-    gripper, period, frame: as in RobotDescription. steering: it understands drawn traces.
+    words. cameras: names in the order of its pictures. image_size: (width, height) to which every
+    picture is brought, so that its aspect must be the camera's; or None. max_image_side: pixels.
+    rows x dims: its chunk. action_names, action_units [dims]. gripper, period, frame: as in
+    RobotDescription. steering: it understands drawn traces.
     """
 
     name: str
@@ -115,13 +117,19 @@ def _image(robot: RobotDescription, model: ModelDescription, number: int) -> str
             f"the {name} camera's pictures are {width}x{height} but the model accepts 1 to "
             f"{model.max_image_side} pixels a side: choose another camera profile"
         )
-    if model.image_size is not None and model.image_size != (width, height):
+    if model.image_size is not None and not same_aspect(model.image_size, (width, height)):
         wanted = "{}x{}".format(*model.image_size)
         return (
             f"the {name} camera's pictures are {width}x{height} but the model was taught with "
-            f"{wanted}: set the camera to {wanted}"
+            f"{wanted}, so things would look squeezed: choose a camera mode of that aspect"
         )
     return ""
+
+
+def same_aspect(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether pictures of both sizes (width, height) show things equally squeezed, to 2 %."""
+    across = one[0] * other[1]
+    return math.isclose(across, one[1] * other[0], rel_tol=ASPECT_TOLERANCE)
 
 
 def _dims(robot: RobotDescription, model: ModelDescription) -> str:

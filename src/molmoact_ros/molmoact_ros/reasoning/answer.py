@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from molmoact_ros.reasoning.actions import chunk_text, decode
 from molmoact_ros.reasoning.depth_text import depth_from_text, depth_to_text
-from molmoact_ros.reasoning.prompts import ANSWERS, Wording
+from molmoact_ros.reasoning.prompts import Wording, answer_template
 from molmoact_ros.reasoning.segments import split_segments
 from molmoact_ros.reasoning.statistics import ActionStatistics
 from molmoact_ros.reasoning.symbols import bin_of
@@ -109,9 +109,7 @@ def compose_answer(
     "finetune" or "steering"; a steering answer names neither depth nor trace, which must be None.
     Raises ValueError for parts that do not fit the wording or are out of range.
     """
-    if wording not in ANSWERS:
-        raise ValueError(f"Unknown wording {wording!r}; use one of: {', '.join(ANSWERS)}.")
-    template = ANSWERS[wording]
+    template = answer_template(wording, depth is not None)
     if wording == "steering":
         if depth is not None or trace is not None:
             raise ValueError(
@@ -120,9 +118,7 @@ def compose_answer(
     elif trace is None:
         raise ValueError(f"The wording {wording!r} needs a trace; pass 1 to 5 points.")
     else:
-        if depth is None:
-            template = template.partition("{depth}. ")[2]
-        else:
+        if depth is not None:
             template = template.replace("{depth}", depth_to_text(depth))
         template = template.replace("{trace}", trace_to_text(trace))
     return " " + template.replace("{action}", chunk_text(bins))

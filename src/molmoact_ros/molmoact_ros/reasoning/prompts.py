@@ -47,6 +47,23 @@ SN: Final = (
 )
 """Steering, several pictures; the trace is drawn on the first."""
 
+R1_NO_DEPTH: Final = (
+    "The task is {task}. What is the action that the robot should take. To figure out the action"
+    " that the robot should take to {task}, let's think through it step by step. First, what is the"
+    " trajectory of the end effector? Based on the trajectory of the end effector, what is the"
+    " action that the robot should take?"
+)
+"""Reasoning without depth, one picture. Ours: no released checkpoint was asked so."""
+
+RN_NO_DEPTH: Final = (
+    "The task is {task}. What is the action that the robot should take. To figure out the action"
+    " that the robot should take to {task}, let's think through it step by step. First, what is the"
+    " trajectory of the end effector in the first image? Based on the trajectory of the end"
+    " effector in the first image, along with other images from different camera views as"
+    " additional information, what is the action that the robot should take?"
+)
+"""Reasoning without depth, several pictures. Ours."""
+
 Wording = Literal["single", "multi", "finetune", "steering"]
 
 ANSWERS: Final[Mapping[Wording, str]] = MappingProxyType(
@@ -79,18 +96,30 @@ class BadInstruction(ValueError):
     """An instruction that cannot be asked; the message tells the operator what to change."""
 
 
-def question(instruction: str, images: int, steered: bool = False) -> str:
+def answer_template(wording: Wording, depth: bool = True) -> str:
+    """The sentences of an answer with {depth}, {trace} and {action}; without the depth sentence
+    for data that have no depth. Raises ValueError for an unknown wording.
+    """
+    if wording not in ANSWERS:
+        raise ValueError(f"Unknown wording {wording!r}; use one of: {', '.join(ANSWERS)}.")
+    template = ANSWERS[wording]
+    return template if depth else template.rpartition("{depth}. ")[2]
+
+
+def question(instruction: str, images: int, steered: bool = False, depth: bool = True) -> str:
     """The question for ``images`` pictures about ``instruction``.
 
     ``steered`` asks for the action only and needs the trace drawn on the first picture
-    (overlay.py). Raises BadInstruction, or ValueError without a picture.
+    (overlay.py). ``depth`` False does not ask for it (card field ``depth_source`` none). Raises
+    BadInstruction, or ValueError without a picture.
     """
     if images < 1:
         raise ValueError(f"A question needs at least one picture, got {images}; check the cameras.")
     if steered:
         template = S1 if images == 1 else SN
     else:
-        template = R1 if images == 1 else RN
+        with_depth = R1 if images == 1 else RN
+        template = with_depth if depth else R1_NO_DEPTH if images == 1 else RN_NO_DEPTH
     return template.replace("{task}", check_instruction(instruction))
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter", default="", help="folder of a LoRA fine-tuning of it")
     parser.add_argument("--unnorm-key", default="", help="statistics key; default: the only one")
     parser.add_argument("--images", type=int, default=2, help="cameras, external first")
-    parser.add_argument("--rows", type=int, default=8, help="actions in a chunk")
+    parser.add_argument("--rows", type=int, help="actions in a chunk; default: the card's, or 8")
     parser.add_argument(
         "--continue-rows",
         action="store_true",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.prompt import prompt_ids
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
-from molmoact_ros.policy.model_units import shrunk
+from molmoact_ros.policy.view import shrunk
 from molmoact_ros.reasoning.prompts import chat_text
 from molmoact_ros.train.samples import Asked, Sample, TooLong, without_duplicates
 

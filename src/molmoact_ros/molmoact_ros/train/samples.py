@@ -17,7 +17,7 @@ from molmoact_ros.data.dataset import Tick
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.prompt import prompt_ids
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
-from molmoact_ros.policy.model_units import shrunk
+from molmoact_ros.policy.view import shrunk
 from molmoact_ros.reasoning.answer import compose_answer
 from molmoact_ros.reasoning.depth_text import depth_to_text
 from molmoact_ros.reasoning.overlay import draw_trace
@@ -81,7 +81,8 @@ def asked(tick: Tick, card: DataCard, kind: str) -> Asked:
     pictures = tick.pictures
     if kind == "reason":
         text = compose_answer(tick.depth, tick.trace, tick.bins, card.wording)
-        return Asked(kind, pictures, question(task, count), text)
+        asks = question(task, count, depth=tick.depth is not None)
+        return Asked(kind, pictures, asks, text)
     if kind in ("steer", "act"):
         if kind == "steer" and tick.trace is not None:
             pictures = (draw_trace(pictures[0], tick.trace), *pictures[1:])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from molmoact_ros.policy.base import Driving, Observation
-from molmoact_ros.policy.startup_checks import ModelDescription
+from molmoact_ros.policy.startup_checks import ModelDescription, same_aspect
 from molmoact_ros.policy.wire import fields
 from molmoact_ros.policy.wire.codec import WireError
 from molmoact_ros.policy.wire.pictures import picture_from_wire, picture_to_wire
@@ -94,9 +94,10 @@ def check_pictures(pictures: tuple[Any, ...], model: ModelDescription) -> None:
         )
     for name, picture in zip(model.cameras, pictures, strict=True):
         size = (picture.shape[1], picture.shape[0])
-        if model.image_size is not None and size != model.image_size:
+        if model.image_size is not None and not same_aspect(model.image_size, size):
             raise WireError(
-                f"the {name} picture is {size}; send {model.image_size} (width, height)"
+                f"the {name} picture is {size}; send the aspect of {model.image_size} (width, "
+                "height)"
             )
 
 
