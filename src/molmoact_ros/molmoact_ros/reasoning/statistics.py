@@ -21,7 +21,10 @@ from molmoact_ros.reasoning.gripper import DEFAULT_CONVENTION, gripper_to_traini
 Floats = NDArray[np.float64]
 _OPTIONAL = ("mean", "std", "min", "max")
 _NUMBERS = ("q01", "q99", *_OPTIONAL)
-_CARD = "molmo_ros"
+CARD = "molmo_ros"
+"""Of an entry: our own fields."""
+DEFAULT = "default"
+"""Of these: true where this key is taken when none is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +149,7 @@ def compute_statistics(
 def read_statistics(
     source: Path | str | Mapping[str, Any], key: str | None = None
 ) -> ActionStatistics:
-    """The statistics under ``key``; None takes the only key there is.
+    """The statistics under ``key``; None takes what ``statistics_key`` takes.
 
     ``source``: a statistics file, a model's config.json, or the dictionary of either. Raises
     ValueError when there are none, the key is missing or ambiguous, or numbers are missing.
@@ -167,14 +170,30 @@ def read_statistics(
             "There are no action statistics; give a dataset_statistics.json or a config.json with"
             " norm_stats."
         )
+    key = statistics_key(table, key)
+    return _from_entry(table[key], key)
+
+
+def statistics_key(table: Mapping[str, Any], key: str | None = None) -> str:
+    """``key``; without one the only key there is, or else the one that the table calls its own.
+
+    A fine-tune keeps the keys of its base; ``molmo_ros.default`` is true in the entry that it was
+    trained on. Raises ValueError when there is no such key or no choice.
+    """
     available = ", ".join(sorted(map(str, table)))
-    if key is None and len(table) == 1:
-        key = next(iter(table))
     if key is None:
-        raise ValueError(f"No statistics key was chosen; choose one of: {available}.")
+        own = [name for name, entry in table.items() if len(table) == 1 or _is_default(entry)]
+        if len(own) != 1:
+            raise ValueError(f"No statistics key was chosen; choose one of: {available}.")
+        key = own[0]
     if key not in table:
         raise ValueError(f"There are no statistics under {key!r}; choose one of: {available}.")
-    return _from_entry(table[key], key)
+    return key
+
+
+def _is_default(entry: Any) -> bool:
+    card = entry.get(CARD) if isinstance(entry, Mapping) else None
+    return isinstance(card, Mapping) and card.get(DEFAULT) is True
 
 
 def write_statistics(path: Path | str, table: Mapping[str, ActionStatistics]) -> None:
@@ -192,7 +211,7 @@ def write_statistics(path: Path | str, table: Mapping[str, ActionStatistics]) ->
             "num_trajectories": statistics.num_trajectories,
         }
         if statistics.card:
-            entries[key][_CARD] = dict(statistics.card)
+            entries[key][CARD] = dict(statistics.card)
     text = json.dumps(entries, indent=2, allow_nan=False)
     Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -208,7 +227,7 @@ def _from_entry(entry: Any, key: str) -> ActionStatistics:
             mask=np.ones(q01.size, bool) if mask is None else np.array(mask, dtype=bool),
             num_transitions=int(entry.get("num_transitions", 0)),
             num_trajectories=int(entry.get("num_trajectories", 0)),
-            card=dict(entry.get(_CARD, {})),
+            card=dict(entry.get(CARD, {})),
             **{name: None if v is None else _vector(v) for name, v in optional.items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:

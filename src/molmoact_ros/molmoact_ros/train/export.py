@@ -1,7 +1,8 @@
 """A finished run as something that drives: adapter, merged checkpoint, statistics, card, self-test.
 
 The folder has the layout of released checkpoints; statistics of the new data set stand in
-config.json beside inherited ones, with the data card's travelling fields.
+config.json before inherited ones, with the data card's travelling fields; the first set's are
+taken where nobody names a key.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from molmoact_ros.data.card import CARD_FILE
+from molmoact_ros.data.card import CARD_FILE, load_card
 from molmoact_ros.data.dataset import STATISTICS, DataSet
 from molmoact_ros.model.checkpoint import (
     load_checkpoint,
     read_origin,
     save_settings,
-    save_weights,
     write_card,
 )
 from molmoact_ros.model.config import CheckpointError, read_json
-from molmoact_ros.model.lora import load_adapter, merge_adapter
+from molmoact_ros.model.lora import Adapter, load_adapter, merge_adapter
+from molmoact_ros.model.molmoact import MolmoAct
 from molmoact_ros.model.tokenizer import MolmoActTokenizer
+from molmoact_ros.model.weight_writing import write_weights
 from molmoact_ros.reasoning.actions import encode
 from molmoact_ros.reasoning.answer import AnswerContract, parse_answer, read_answer
-from molmoact_ros.reasoning.statistics import read_statistics
+from molmoact_ros.reasoning.statistics import CARD, DEFAULT, read_statistics
 from molmoact_ros.train.adapters import add_adapters, save_adapter
 from molmoact_ros.train.checkpoints import load_state
 from molmoact_ros.train.loss import Learner
@@ -63,29 +65,27 @@ def export_run(
     statistics of all go into config.json. Raises CheckpointError when the self-test fails; the
     folder is removed.
     """
-    data = folders[0]
-    world = World(0, 1, torch.device("cpu"))
-    loaded = load_checkpoint(base, "cpu", torch.float32)
+    data, lora = folders[0], recipe.method == "lora"
+    # Frozen weights stay in their file, mapped: only what was trained is held in float32.
+    loaded = load_checkpoint(base, "cpu", None if lora else torch.float32)
     network = loaded.model
-    lora = recipe.method == "lora"
     if lora:
         add_adapters(network, recipe.rank, recipe.alpha, recipe.seed)
     else:
         train_parts(network, recipe)
-    load_state(checkpoint, Learner(network), (), recipe, world)
+    load_state(checkpoint, Learner(network), (), recipe, World(0, 1, torch.device("cpu")))
     scratch = out.with_name(out.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
+    inherited = {} if _untrained(base) else loaded.config.norm_stats
+    config = replace(loaded.config, norm_stats=_statistics(folders, inherited))
+    save_settings(scratch, config, loaded.tokenizer, loaded.processor.settings)
+    adapter = None
     if lora:
         save_adapter(network, scratch / ADAPTER, recipe.rank, recipe.alpha, str(base))
         # A fresh copy: merging goes through the adapter file, so the file is proven too.
-        network = load_checkpoint(base, "cpu", torch.float32).model
-        merge_adapter(network, load_adapter(scratch / ADAPTER))
-    stats = {} if base.name == "start" else dict(loaded.config.norm_stats)
-    for folder in reversed(folders):
-        stats |= read_json(folder / STATISTICS)
-    config = replace(loaded.config, norm_stats=stats)
-    save_settings(scratch, config, loaded.tokenizer, loaded.processor.settings)
-    save_weights(scratch, network.to(torch.bfloat16))
+        network = load_checkpoint(base, "cpu", None).model
+        adapter = load_adapter(scratch / ADAPTER)
+    _save_weights(scratch, network, adapter)
     for name in (CARD_FILE, STATISTICS):
         shutil.copyfile(data / name, scratch / name)
     shutil.copyfile(run / "recipe.json", scratch / "recipe.json")
@@ -98,10 +98,52 @@ def export_run(
             f"{out}: self-test failed, a training answer came back {test.worst} bins away; the "
             "tokenizer does not belong to this data set"
         )
-    load_checkpoint(scratch)
+    load_checkpoint(scratch, dtype=None)
     shutil.rmtree(out, ignore_errors=True)
     scratch.rename(out)
     return test
+
+
+def _statistics(folders: Sequence[Path], inherited: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries of all sets, the first one's first and taken by default, then those of the base."""
+    own = load_card(folders[0]).name
+    entries: dict[str, Any] = {}
+    for table in [*(read_json(folder / STATISTICS) for folder in folders), inherited]:
+        for key, entry in table.items():
+            entries.setdefault(key, _entry(entry, key == own))
+    return dict(sorted(entries.items(), key=lambda item: item[0] != own))
+
+
+def _entry(entry: Mapping[str, Any], default: bool) -> dict[str, Any]:
+    """A base that was fine-tuned too has a default of its own, which is no longer one."""
+    card = {name: value for name, value in entry.get(CARD, {}).items() if name != DEFAULT}
+    if default:
+        card[DEFAULT] = True
+    rest = {name: value for name, value in entry.items() if name != CARD}
+    return {**rest, CARD: card} if card else rest
+
+
+def _save_weights(folder: Path, network: MolmoAct, adapter: Adapter | None) -> None:
+    """In bfloat16, merged a layer at a time: a float32 copy of seven billion numbers is 33 GB."""
+    state = network.state_dict()
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)}
+
+    def made(name: str) -> torch.Tensor:
+        layer = name.removesuffix(".weight")
+        if adapter is None or layer not in adapter.halves:
+            return state[name]
+        before = layers[layer].weight
+        merge_adapter(network, replace(adapter, halves={layer: adapter.halves[layer]}))
+        after, layers[layer].weight = layers[layer].weight, before
+        return after.detach()
+
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    write_weights(folder, shapes, lambda name: torch.bfloat16, made)
+
+
+def _untrained(base: Path) -> bool:
+    """By what its card says: random weights, whose statistics say nothing about any robot."""
+    return read_origin(base).startswith("RANDOM")
 
 
 def self_test(folder: Path, data: Path, count: int = SELF_TEST_ANSWERS) -> SelfTest:
@@ -143,7 +185,7 @@ def _bins_again(actions: np.ndarray, statistics: Any) -> np.ndarray:
 
 
 def _origin(base: Path, data: str, recipe: Recipe) -> str:
-    if base.name == "start":
+    if _untrained(base):
         return f"trained from nothing by molmoact train on {data}, {recipe.steps} steps"
     return f"{recipe.method} fine-tuning of [{read_origin(base)}] on {data}"
 
