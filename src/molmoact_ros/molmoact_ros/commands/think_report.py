@@ -13,7 +13,6 @@ from molmoact_ros.policy.base import Observation, Segment
 from molmoact_ros.policy.molmoact import MolmoActPolicy
 from molmoact_ros.policy.startup_checks import ACTION_NAMES, ACTION_UNITS
 from molmoact_ros.reasoning.overlay import draw_trace as draw_steering
-from molmoact_ros.reasoning.prompts import question
 from molmoact_ros.reasoning.thought import Thought
 from molmoact_ros.viz.action_bars import COLUMNS, row_in_words
 from molmoact_ros.viz.colours import GRIPPER_CLOSED, GRIPPER_OPEN, Colour
@@ -37,7 +36,6 @@ class Report:
     ) -> None:
         self._terminal, self._policy = terminal, policy
         self._seen, self._depth = observation, depth
-        self._steered = observation.steering is not None
         self._rows = 0
 
     def ask(self, names: Sequence[str]) -> None:
@@ -45,7 +43,7 @@ class Report:
         self._terminal.line(self._policy.description)
         for name, picture in zip(names, self._seen.images, strict=True):
             self._terminal.line(f"picture {name}, {picture.shape[1]}x{picture.shape[0]}")
-        self._terminal.line(f"asked: {self._question()}")
+        self._terminal.line(f"asked: {self._policy.asked(self._seen)}")
 
     def show(self, segment: Segment) -> None:
         """A part, as soon as it is decoded."""
@@ -74,7 +72,7 @@ class Report:
         """File name to RGB picture: the trace on the first picture, and the depth if there is."""
         first = self._seen.images[0]
         if self._seen.steering is not None:
-            # What the model saw, pixel for pixel: the line is a part of the question.
+            # The line is a part of the question, drawn as the model gets it.
             return {"overlay.png": draw_steering(first, self._seen.steering)}
         pictures = {"overlay.png": draw_trace(first, thought.trace, MODEL_STYLE)}
         if thought.depth is not None and thought.depth.shape == (10, 10):
@@ -88,7 +86,7 @@ class Report:
         return {
             "model": self._policy.description,
             "instruction": self._seen.instruction,
-            "question": self._question(),
+            "question": self._policy.asked(self._seen),
             "images": [
                 {"file": str(name), "width": picture.shape[1], "height": picture.shape[0]}
                 for name, picture in zip(names, self._seen.images, strict=True)
@@ -112,9 +110,6 @@ class Report:
             "tokens": self._counts(),
             "text": thought.text,
         }
-
-    def _question(self) -> str:
-        return question(self._seen.instruction, len(self._seen.images), self._steered)
 
     def _counts(self) -> dict[str, int]:
         answer = self._policy.last_answer

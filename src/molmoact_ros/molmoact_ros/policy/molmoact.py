@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from molmoact_ros.engine.decode import Answer
@@ -141,6 +142,10 @@ class MolmoActPolicy:
             raise PolicyError(str(error)) from error
         self._memory.forget()
 
+    def asked(self, observation: Observation) -> str:
+        """The question in words. Raises BadInstruction."""
+        return self._questions.words(observation)
+
     def prepare(self, observation: Observation) -> None:
         """See PreparingPolicy."""
         if self._prepares:
@@ -198,7 +203,8 @@ class MolmoActPolicy:
     def _in_whole_picture(self, segment: Segment) -> Segment:
         if segment.kind != "trace":
             return segment
-        return replace(segment, values=self._view.in_whole_picture(segment.values))
+        points = np.asarray(segment.values, np.float32)
+        return replace(segment, values=self._view.in_whole_picture(points))
 
     def _answer(
         self,

@@ -49,6 +49,12 @@ class Questions:
         """Whether the answer holds neither depth nor trace."""
         return drawn_on(observation) or not self._traces
 
+    def words(self, observation: Observation) -> str:
+        """The question. Raises BadInstruction."""
+        depth = self._contracts[False].depth_required
+        steered = self.actions_only(observation)
+        return question(observation.instruction, self._images, steered, depth)
+
     def contract(self, steered: bool) -> AnswerContract:
         """What an answer must hold."""
         return self._contracts[steered]
@@ -75,9 +81,7 @@ class Questions:
 
     def ask(self, observation: Observation) -> tuple[list[int], torch.Tensor]:
         """Prompt ids and image features [N, hidden]. Raises ValueError for missing pictures."""
-        model, steered = self._checkpoint.model, self.actions_only(observation)
-        depth = self._contracts[False].depth_required
-        asked = chat_text(question(observation.instruction, self._images, steered, depth))
+        model, asked = self._checkpoint.model, chat_text(self.words(observation))
         processed = self._ahead.take(_same(observation), lambda: self._processed(observation))
         prompt = prompt_ids(
             self._checkpoint.tokenizer, asked, processed.kinds, multi=self._images > 1
