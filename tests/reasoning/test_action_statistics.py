@@ -129,10 +129,58 @@ def test_actions_of_another_robot_are_refused(statistics: ActionStatistics) -> N
         compute_statistics(np.zeros((0, 7)), [])
 
 
-def test_gripper_dims_of_two_arms_are_unscaled() -> None:
-    rows = np.random.default_rng(2).normal(size=(20, 14))
-    statistics = compute_statistics(rows, np.zeros(20), {"gripper_dims": [6, -1]})
-    assert np.flatnonzero(~statistics.scaled).tolist() == [6, 13]
+@pytest.mark.parametrize(
+    ("dims", "grippers", "unscaled"),
+    [
+        (7, [6], [6]), (8, [7], [7]), (8, [-2], [6]), (14, [6, 13], [6, 13]),
+        (14, [6, -1], [6, 13]), (7, [], []), (8, [], []), (7, None, [6]), (14, None, [13]),
+    ],
+)  # fmt: skip
+def test_any_number_of_dimensions(
+    dims: int, grippers: list[int] | None, unscaled: list[int], tmp_path: Path
+) -> None:
+    """Grippers are what the card says, in memory and in the file; all else is scaled."""
+    rows = np.random.default_rng(2).normal(size=(20, dims))
+    card = {} if grippers is None else {"gripper_dims": grippers}
+    written = compute_statistics(rows, np.zeros(20), card)
+    write_statistics(tmp_path / "s.json", {"arm": written})
+    for statistics in (written, read_statistics(tmp_path / "s.json")):
+        assert np.flatnonzero(~statistics.scaled).tolist() == unscaled
+        assert np.flatnonzero(~statistics.mask).tolist() == unscaled
+        back = statistics.unnormalise(decode(encode(statistics.normalise(rows, "1open_0closed"))))
+        half_bin = 0.004 * (statistics.q99 - statistics.q01) / 2
+        inside = np.clip(rows, statistics.q01, statistics.q99)
+        assert (np.abs(back - inside) <= half_bin)[:, statistics.scaled].all()
+
+
+def test_the_default_gripper_of_seven_dimensions_is_no_guess_for_eight() -> None:
+    with pytest.raises(ValueError, match=r"default for 7 dimensions.*set it to \[7\].*\[-2\]"):
+        compute_statistics(np.zeros((2, 8)), [0, 0], {"gripper_dims": [6]})
+    with pytest.raises(ValueError, match=r"gripper_dims is \[8\], but actions have 7"):
+        compute_statistics(np.zeros((2, 7)), [0, 0], {"gripper_dims": [8]})
+
+
+def test_a_mask_that_scales_the_gripper_does_not_overrule_the_card() -> None:
+    """A released file's bins get the card of the data that borrows them."""
+    entry = {"action": {**ENTRY["action"], "mask": [True] * 3}}
+    borrowed = read_statistics({"k": {**entry, "molmo_ros": {"gripper_dims": [1]}}})
+    assert borrowed.scaled.tolist() == [True, False, True]
+
+
+def test_recorded_states_are_described_and_missing_ones_are_zeros(tmp_path: Path) -> None:
+    rows, path = np.zeros((4, 2)), tmp_path / "s.json"
+    states = [np.array([[1.0, 2.0, 8.0], [3.0, 2.0, np.nan]]), np.zeros((1, 0)), [[5.0, 2.0, 6.0]]]
+    told = compute_statistics(rows, np.zeros(4), states=states)
+    write_statistics(path, {"a": told, "b": compute_statistics(rows, np.zeros(4))})
+    table = json.loads(path.read_text())
+    assert table["a"]["proprio"]["mean"] == [3.0, 2.0, 7.0]
+    assert (table["a"]["proprio"]["min"], table["a"]["proprio"]["max"]) == ([1, 2, 6], [5, 2, 8])
+    assert table["b"]["proprio"]["q99"] == [0.0, 0.0]
+    again = read_statistics(path, "a").proprio
+    assert again is not None and again["std"].tolist() == [2.0, 0.0, 1.0]
+    assert read_statistics(path, "b").proprio is None
+    with pytest.raises(ValueError, match="of their own"):
+        compute_statistics(rows, np.zeros(4), states=[np.ones((1, 7)), np.ones((1, 8))])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from molmoact_ros.data.card import BadCard, DataCard, card_from_dict
+from molmoact_ros.data.card import DataCard, card_from_dict
 from molmoact_ros.data.dataset import DataSet, finish
 from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.estimator import DepthAnything
@@ -22,10 +22,9 @@ from molmoact_ros.data.label import Known, label_ticks
 from molmoact_ros.data.lerobot import MOLMOACT_HOUSEHOLD, Keys, read_info, read_lerobot
 from molmoact_ros.data.lerobot_export import export_lerobot
 from molmoact_ros.data.libero import CARD, find_libero, read_libero
-from molmoact_ros.data.official_export import export_official
+from molmoact_ros.data.official_export import Exported, export_official
 from molmoact_ros.data.pointing import MolmoPointer
 from molmoact_ros.data.recording import BadEpisode
-from molmoact_ros.data.rows import BadData
 from molmoact_ros.data.ticks import Ticks
 
 WHAT = ("import-lerobot", "import-libero", "export-lerobot", "export-official")
@@ -36,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=WHAT)
     parser.add_argument("source", type=Path, help="the data set that is read")
     parser.add_argument("--out", type=Path, required=True, help="the folder that is written")
+    parser.add_argument(
+        "--with-held-out", action="store_true", help="export-official: episodes for looking at too"
+    )
     parser.add_argument("--card", type=Path, help="JSON file with card fields, for an import")
     parser.add_argument("--image", action="append", default=[], metavar="CAMERA=COLUMN")
     parser.add_argument("--state", default="observation.state", help="column of the robot's state")
@@ -54,12 +56,19 @@ def run(values: argparse.Namespace) -> int:
         if values.what == "export-lerobot":
             export_lerobot(data, values.out)
         else:
-            rows = export_official(data, values.out)
-            sys.stderr.write(f"{values.out}: {rows} rows\n")
-    except (BadCard, BadData, BadEpisode, OSError, json.JSONDecodeError) as error:
+            _tell(values.out, export_official(data, values.out, values.with_held_out))
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"molmoact convert: {error}\n")
         return 2
     return 0
+
+
+def _tell(out: Path, done: Exported) -> None:
+    words = f"{out}: {done.rows} rows"
+    if done.held_out:
+        plural = "s" if done.held_out > 1 else ""
+        words += f"; {done.held_out} held-out episode{plural} left out (--with-held-out keeps them)"
+    sys.stderr.write(words + "\n")
 
 
 def _import(values: argparse.Namespace) -> int:

@@ -83,6 +83,7 @@ def finish(
             np.concatenate([rows.actions for rows in train]),
             np.concatenate([np.full(len(rows), i) for i, rows in enumerate(train)]),
             card.travelling,
+            [rows.states for rows in train],
         )
     tasks: dict[str, int] = {}
     listed: list[dict[str, Any]] = []
