@@ -12,19 +12,21 @@ import pytest
 
 from molmoact_ros.cli import main
 from molmoact_ros.data.bag_source import read_bag
+from molmoact_ros.data.bag_writing import DemonstrationBag
 from molmoact_ros.data.dataset import DataSet
 from molmoact_ros.data.gate import WARN, check_statistics
 from molmoact_ros.data.recording import BadEpisode
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bag_helpers import TOPICS, write_bag
-from data_helpers import camera, path
+from data_helpers import camera, path, stamps
 
 
 def test_everything_in_a_bag_is_read_back(tmp_path: Path) -> None:
     found = read_bag(write_bag(tmp_path, "one"), TOPICS)
     assert found.instruction == "pick up the red cube" and found.success is True
     assert len(found.pictures["external"]) == len(found.pictures["wrist"]) == 24
+    assert found.measured is not None
     assert np.allclose(found.measured.values[5].position, path(24)[5].position)
     assert found.camera is not None
     assert np.allclose(found.camera.base_from_optical, camera().base_from_optical, atol=1e-6)
@@ -91,6 +93,44 @@ def test_bins_of_another_data_set_are_kept(tmp_path: Path) -> None:
     assert found.level == WARN and "given" in found.words
     file.write_text("{}")
     assert main([*arguments, "--statistics", str(file)]) == 2
+
+
+def test_a_bag_of_another_storage_is_told_how_to_convert(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path, "one")
+    for file in bag.glob("*.mcap"):
+        file.rename(file.with_suffix(".db3"))
+    with pytest.raises(BadEpisode, match=r"ros2 bag convert -i .*one"):
+        read_bag(bag, TOPICS)
+
+
+def test_a_topic_whose_headers_are_not_set_follows_the_time_of_receipt(tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    with DemonstrationBag(folder, {"task": "wait", "outcome": "success"}, TOPICS) as bag:
+        for stamp in stamps(3).tolist():
+            for _, topic in TOPICS.images:
+                bag.colour(topic, stamp, np.zeros((48, 64, 3), np.uint8))
+            bag.pose(TOPICS.measured, stamp, path(1)[0])
+            bag.number(TOPICS.gripper, stamp, 1.0)
+            with pytest.MonkeyPatch.context() as unset:
+                header = bag._header(0, "")
+                unset.setattr(bag, "_header", lambda *_, header=header: header)
+                bag.pose(TOPICS.commanded, stamp, path(1)[0])
+    found = read_bag(folder, TOPICS)
+    assert found.commanded is not None and found.measured is not None
+    assert found.commanded.stamps.tolist() == found.measured.stamps.tolist()
+    assert found.timeline[TOPICS.commanded] == "received"
+    assert found.timeline[TOPICS.measured] == "header"
+
+
+def test_an_unknown_topic_name_is_answered_with_the_known_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "topics.json"
+    file.write_text('{"pose": "/pose"}')
+    command = ["label", str(tmp_path), "--out", str(tmp_path / "d"), "--topics", str(file)]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "unknown name 'pose'" in said and "measured" in said and "joints" in said
 
 
 def test_the_command_refuses_an_unknown_card_field(

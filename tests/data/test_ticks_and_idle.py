@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from molmoact_ros.data.card import DataCard
+from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.idle import kept_ticks
+from molmoact_ros.data.label import label_episode
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.resampling import Stream
 from molmoact_ros.data.ticks import make_ticks
@@ -59,6 +61,34 @@ def test_a_torn_camera_stream_drops_the_episode() -> None:
     torn = Stream(frames.stamps[kept], [frames.values[i] for i in kept])
     with pytest.raises(BadEpisode, match="missed"):
         make_ticks(replace(made, pictures={"external": torn, "wrist": frames}), CARD)
+
+
+@pytest.mark.parametrize("name", ["external", "wrist"])
+def test_a_tick_with_an_old_picture_starts_no_sample(tmp_path: Path, name: str) -> None:
+    """Spec 3.2; the episode and the chunks that pass over the gap survive."""
+    made = recording(40)
+    frames = made.pictures[name]
+    kept = [i for i in range(40) if not 10 <= i < 13]
+    torn = Stream(frames.stamps[kept], [frames.values[i] for i in kept])
+    made = replace(made, pictures={**made.pictures, name: torn})
+    rows = label_episode(made, tmp_path, CARD, DepthLabeller(), "x")
+    whole = label_episode(recording(40, 1), tmp_path, CARD, DepthLabeller(), "y")
+    assert len(rows) == len(whole) and whole.use.all()
+    # One missed frame is 1.1 periods old, the next two are older than 1.5.
+    assert np.flatnonzero(~rows.use).tolist() == [11, 12]
+
+
+def test_waiting_is_left_out_of_what_is_labelled(tmp_path: Path) -> None:
+    made = recording(40)
+    waiting = [made.measured.values[0]] * 15 + list(made.measured.values[:25])
+    still = Stream(made.measured.stamps, waiting)
+    card = replace(CARD, keep_after_grip=0.0, keep_at_end=0.0)
+    made = replace(made, measured=still, commanded=still)
+    rows = label_episode(made, tmp_path, card, DepthLabeller(), "x")
+    assert rows.info["dropped"] == "14"
+    assert np.linalg.norm(rows.actions[:, :3], axis=1).min() >= card.idle_metres
+    first = np.asarray(rows.offsets["external"])
+    assert len(first) == len(rows) == len(rows.traces) == len(rows.depth) == 24
 
 
 def test_a_camera_of_the_card_that_was_not_recorded_is_an_error() -> None:

@@ -1,7 +1,8 @@
 """A recorded bag (rosbag2, MCAP) as a ``Recording``. The only reader of bags in this package.
 
 Pictures are not decoded here, only taken apart, so that a thousand frames cost milliseconds.
-Timeline: the header's stamp where a message has one, else the time it was received.
+Timeline of a topic: the headers' stamps where its first message has one, else when messages were
+received. A recorder that wrote ``.db3`` files instead is told how to convert them.
 """
 
 from __future__ import annotations
@@ -18,15 +19,21 @@ from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
-from molmoact_ros.bags.cdr import BadCdr, CdrReader, read_image
+from molmoact_ros.bags.cdr import BadCdr
 from molmoact_ros.bags.episodes import read_episode
 from molmoact_ros.bags.metadata import BadBag
+from molmoact_ros.data.bag_messages import (
+    COMPRESSED,
+    IMAGE,
+    arm_joints,
+    picture_of,
+    pose_of,
+    stamp_of,
+)
 from molmoact_ros.data.recording import BadEpisode, Picture, Recording, stream_of
 from molmoact_ros.data.resampling import Stream
 from molmoact_ros.frames import FrameTree, UnknownTransform
 from molmoact_ros.geometry import Camera, Floats, Pose
-
-_IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 @dataclass(frozen=True)
@@ -91,12 +98,25 @@ def read_bag(folder: Path, topics: BagTopics, instruction: str = "") -> Recordin
         raise BadEpisode(f"{folder.name}: names no task; label it, or pass --instruction")
     found = _Found(topics)
     try:
-        for path in sorted(folder.glob("*.mcap")):
+        for path in _files(folder):
             found.read(path)
     except (OSError, McapError, BadCdr) as error:
         raise BadEpisode(f"{folder.name}: {error}; run molmoact bag recover {folder}") from error
     said = {"success": True, "failure": False, "discard": False}.get(known.outcome)
     return found.recording(bag_id(folder, known.custom), task, said, known.custom)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The bag's MCAP files. Raises BadEpisode when it has none."""
+    files = sorted(folder.glob("*.mcap"))
+    if files:
+        return files
+    if any(".db3" in path.name or path.suffix == ".zstd" for path in folder.iterdir()):
+        raise BadEpisode(
+            f"{folder.name} is no plain MCAP; convert it: ros2 bag convert -i {folder} -o "
+            "options.yaml (output_bags: [{uri: NEW, storage_id: mcap, all: true}])"
+        )
+    raise BadEpisode(f"{folder.name}: no .mcap file beside metadata.yaml; copy the bag again")
 
 
 class _Found:
@@ -109,6 +129,7 @@ class _Found:
         self._tree = FrameTree()
         self._decoders = DecoderFactory()
         self._seen: set[str] = set()
+        self._timeline: dict[str, str] = {}
 
     def read(self, path: Path) -> None:
         decode: dict[int, Callable[[bytes], Any]] = {}
@@ -118,9 +139,10 @@ class _Found:
                 self._seen.add(name)
                 if schema is None:
                     continue
-                if name in self._topics._pictures and schema.name in (_IMAGE, _COMPRESSED):
-                    stamp, picture = _picture(schema.name, message.data)
-                    self._pictures[name].append((stamp, picture))
+                if name in self._topics._pictures and schema.name in (IMAGE, COMPRESSED):
+                    stamp, picture = picture_of(schema.name, message.data)
+                    when = self._when(name, stamp, message.log_time)
+                    self._pictures[name].append((when, picture))
                 elif name in self._topics._numbers:
                     if channel.id not in decode:
                         maker = self._decoders.decoder_for(channel.message_encoding, schema)
@@ -133,36 +155,42 @@ class _Found:
         if name == "/tf_static":
             for transform in message.transforms:
                 moved = transform.transform
-                pose = _pose(moved.translation, moved.rotation)
+                pose = pose_of(moved.translation, moved.rotation)
                 self._tree.add(transform.header.frame_id, transform.child_frame_id, pose.matrix)
             return
-        stamp = received
-        if hasattr(message, "header"):
-            stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        self._numbers[name].append((stamp, message))
+        when = self._when(name, stamp_of(message), received)
+        self._numbers[name].append((when, message))
+
+    def _when(self, name: str, stamp: int, received: int) -> int:
+        chosen = self._timeline.setdefault(name, "header" if stamp else "received")
+        return stamp if chosen == "header" else received
 
     def recording(
         self, episode_id: str, task: str, success: bool | None, notes: dict[str, str]
     ) -> Recording:
         topics = self._topics
         pictures = {name: self._picture_stream(topic) for name, topic in topics.images}
-        commanded = self._poses(topics.commanded)
+        measured = self._poses(topics.measured)
+        joints = self._floats(topics.joints, arm_joints)
+        if joints is None:
+            measured = self._required(measured, topics.measured)
         return Recording(
             episode_id=episode_id,
             instruction=task,
             success=success,
             pictures={name: self._required(stream, name) for name, stream in pictures.items()},
-            measured=self._required(self._poses(topics.measured), topics.measured),
-            commanded=commanded,
+            measured=measured,
+            commanded=self._poses(topics.commanded),
             gripper=self._required(
                 self._floats(topics.gripper, lambda m: [m.data]), topics.gripper
             ),
             depth=self._picture_stream(topics.depth),
             camera=self._camera(),
             width=self._floats(topics.fingers, lambda m: [float(sum(m.position))]),
-            joints=self._floats(topics.joints, lambda m: list(m.position)[:7]),
+            joints=joints,
             clean=self._floats(topics.clean, lambda m: [float(m.data)]),
             notes=notes,
+            timeline=dict(sorted(self._timeline.items())),
         )
 
     def _required(self, stream: Stream[Any] | None, name: str) -> Stream[Any]:
@@ -182,7 +210,7 @@ class _Found:
 
     def _floats(self, topic: str, read: Callable[[Any], list[float]]) -> Stream[Floats] | None:
         rows = [(stamp, np.array(read(m), np.float64)) for stamp, m in self._rows(topic)]
-        rows = [row for row in rows if np.isfinite(row[1]).all()]
+        rows = [row for row in rows if row[1].size and np.isfinite(row[1]).all()]
         return stream_of([s for s, _ in rows], [v for _, v in rows]) if rows else None
 
     def _poses(self, topic: str) -> Stream[Pose] | None:
@@ -195,7 +223,7 @@ class _Found:
                     "poses in the base frame"
                 )
             stamps.append(stamp)
-            poses.append(_pose(message.pose.position, message.pose.orientation))
+            poses.append(pose_of(message.pose.position, message.pose.orientation))
         return Stream(np.array(stamps, np.int64), poses) if poses else None
 
     def _camera(self) -> Camera | None:
@@ -214,29 +242,3 @@ class _Found:
                 "; record rectified pictures with their camera info"
             )
         return Camera(int(info.width), int(info.height), k[0], k[4], k[2], k[5], mount)
-
-
-def _picture(type_: str, data: bytes) -> tuple[int, Picture]:
-    if type_ == _IMAGE:
-        image = read_image(data)
-        pixel = {"rgb8": 3, "bgr8": 3, "16UC1": 2}.get(image.encoding, 0)
-        if not pixel or image.big_endian:
-            raise BadEpisode(f"pictures are {image.encoding}; record rgb8, bgr8 or 16UC1")
-        rows = np.frombuffer(image.data, np.uint8, image.step * image.height)
-        tight = rows.reshape(image.height, image.step)[:, : image.width * pixel].tobytes()
-        kind = "depth16" if pixel == 2 else image.encoding
-        return image.stamp_ns, Picture(kind, tight, (image.height, image.width))
-    reader = CdrReader(data)
-    stamp = reader.int32() * 10**9 + reader.uint32()
-    reader.string()
-    kind = "depth_png" if "compressedDepth" in reader.string() else "jpeg"
-    return stamp, Picture(kind, bytes(reader.octets()))
-
-
-def _pose(position: Any, rotation: Any) -> Pose:
-    quaternion = np.array([rotation.x, rotation.y, rotation.z, rotation.w], dtype=np.float64)
-    norm = float(np.linalg.norm(quaternion))
-    place = np.array([position.x, position.y, position.z], dtype=np.float64)
-    if not np.isfinite(place).all() or not 0.5 < norm < 2.0:
-        raise BadEpisode(f"a pose is not finite or has no rotation ({place}, |q| = {norm:.2f})")
-    return Pose(place, quaternion / norm)

@@ -17,7 +17,7 @@ from molmoact_ros.reasoning.gripper import gripper_to_training
 from molmoact_ros.reasoning.prompts import Wording
 
 CARD_FILE = "card.json"
-TRACE_SOURCES = ("tf", "molmo", "none")
+TRACE_SOURCES = ("tf", "fk", "molmo", "none")
 DEPTH_SOURCES = ("sensor", "estimate", "none")
 _TRAVELS = (
     "gripper_raw", "gripper_dims", "delta_frame", "euler", "fps", "chunk", "cameras",

@@ -110,6 +110,9 @@ def label_ticks(
         codes = depth.from_sensor(ticks.depth)
     elif depth is not None and card.depth_source == "estimate":
         codes = depth.from_pictures(first)
+    usable = startable(ticks.clean, card.chunk)
+    if ticks.fresh is not None:  # its motion stays part of earlier ticks' chunks
+        usable = usable & ticks.fresh
     rows = EpisodeRows(
         timestamps=(ticks.stamps - ticks.stamps[0]) * 1e-9,
         offsets=offsets,
@@ -117,7 +120,7 @@ def label_ticks(
         states=ticks.states,
         depth=codes,
         traces=found,
-        use=startable(ticks.clean, card.chunk),
+        use=usable,
         info={
             "instruction": ticks.instruction,
             "episode_id": ticks.episode_id,
@@ -129,6 +132,7 @@ def label_ticks(
             "depth_source": card.depth_source,
             "card": card.digest,
             "row_card": row_card(card),
+            **ticks.notes,
         },
     )
     write_rows(out / LABELS / f"{key}.parquet", rows)
@@ -158,7 +162,7 @@ def _store_pictures(
 
 
 def _points(ticks: Ticks, card: DataCard, pointer: Pointer | None) -> Floats:
-    if card.trace_source == "tf":
+    if card.trace_source in ("tf", "fk"):
         if not np.isfinite(ticks.uv).any():
             raise BadEpisode(
                 "the tool is never in the first picture or its camera is not calibrated; record "

@@ -33,17 +33,19 @@ class Recording:
     """pictures: camera name to stream; depth: of the first camera, or None.
 
     camera: pinhole model of the first camera with its pose in the base frame, None when the
-    recording has no calibration. measured, commanded: tool centre in the base frame.
+    recording has no calibration. measured, commanded: tool centre in the base frame; without
+    measured poses there are joints.
     gripper: command [1] in the recording's convention. width: metres between the fingers [1].
     joints: radians [7]. clean: whether a tick may be imitated [1] (0 during a disturbance);
-    without samples everything may. success: None when nobody said.
+    without samples everything may. success: None when nobody said. timeline: topic to "header"
+    or "received", whose clock its stamps follow.
     """
 
     episode_id: str
     instruction: str
     success: bool | None
     pictures: Mapping[str, Stream[Picture]]
-    measured: Stream[Pose]
+    measured: Stream[Pose] | None
     commanded: Stream[Pose] | None
     gripper: Stream[Floats]
     depth: Stream[Picture] | None = None
@@ -52,6 +54,7 @@ class Recording:
     joints: Stream[Floats] | None = None
     clean: Stream[Floats] | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
+    timeline: Mapping[str, str] = field(default_factory=dict)
 
 
 def stream_of(stamps: list[int], values: list[Floats]) -> Stream[Floats]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 LABELS, PICTURES = "labels", "pictures"
 NO_CODES = np.zeros(0, dtype=np.uint8)
-SOURCES = {"none": 0, "tf": 1, "sensor": 1, "molmo": 2, "estimate": 2, "imported": 3}
+SOURCES = {"none": 0, "tf": 1, "sensor": 1, "molmo": 2, "estimate": 2, "imported": 3, "fk": 4}
 
 
 class BadData(ValueError):

@@ -1,12 +1,15 @@
 """A recording on the control clock: for every tick the pictures, the motion that follows, the tool.
 
 Ticks lie just behind the first camera's frames, so that a frame and the motion that answers it
-belong to the same instant; commanded poses win over measured ones.
+belong to the same instant; commanded poses win over measured ones, and those over poses from the
+arm's joints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,13 +17,14 @@ from numpy.typing import NDArray
 
 from molmoact_ros.data.card import DataCard
 from molmoact_ros.data.recording import BadEpisode, Picture, Recording
-from molmoact_ros.data.resampling import Stamps, Stream, clock, held, numbers_at, pose_at
+from molmoact_ros.data.resampling import Stamps, Stream, clock, held, numbers_at
+from molmoact_ros.data.tracks import JointTrack, PoseTrack, Track
 from molmoact_ros.geometry import Camera, Floats, Pose
 
 LONGEST_GAP = 3
 """Ticks without a fresh picture of the first camera; more and the episode is dropped."""
 STALE = 1.5
-"""Camera periods after which a held picture is too old."""
+"""Camera periods after which a held picture is too old to learn from."""
 _PHASE = 0.1  # of a tick: a frame that comes a little late still belongs to its own tick
 
 
@@ -30,7 +34,8 @@ class Ticks:
 
     actions float32 [T, D] and states float32 [T, 7] (x y z roll pitch yaw, finger width): raw.
     uv float64 [T, 2]: the tool in the first picture as shares of its width and height, NaN where
-    it is not seen. clean [T]: may be imitated.
+    it is not seen. clean [T]: may be imitated. fresh [T]: no picture is too old for its tick; None:
+    all are fresh. notes: how the ticks were made, for the episode's info.
     """
 
     episode_id: str
@@ -42,6 +47,8 @@ class Ticks:
     states: NDArray[np.float32]
     uv: Floats
     clean: NDArray[np.bool_]
+    fresh: NDArray[np.bool_] | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -58,6 +65,7 @@ class Ticks:
             states=self.states[index],
             uv=self.uv[index],
             clean=self.clean[index],
+            fresh=None if self.fresh is None else self.fresh[index],
         )
 
 
@@ -70,18 +78,14 @@ def make_ticks(recording: Recording, card: DataCard) -> Ticks:
             "the cameras of this set-up in the card, the external one first"
         )
     cameras = [recording.pictures[name] for name in card.cameras]
-    motion = recording.measured
-    if card.action_source == "command":
-        if recording.commanded is None:
-            raise BadEpisode("no commanded poses; record them or set action_source to measured")
-        motion = recording.commanded
-    stamps = _instants(recording, cameras, motion, card)
+    tool, motion, notes = _tracks(recording, card)
+    stamps = _instants(cameras, (tool, motion), card)
     index = [held(camera.stamps, stamps) for camera in cameras]
+    fresh = np.ones(len(stamps), dtype=bool)
     for name, camera, chosen in zip(card.cameras, cameras, index, strict=True):
-        _check_age(name, camera, stamps, chosen)
-    poses = [_known(pose_at(motion, int(instant)), "tool pose") for instant in stamps]
-    tools = [_known(pose_at(recording.measured, int(i)), "tool pose") for i in stamps[:-1]]
-    deltas = np.stack([_delta(a, b, card.delta_frame) for a, b in pairwise(poses)])
+        fresh &= _fresh(name, camera, stamps, chosen)
+    tools = tool.at(stamps[:-1])
+    deltas = np.stack([_delta(a, b, card.delta_frame) for a, b in pairwise(motion.at(stamps))])
     # Commands are sent once, when their row starts; half a tick later this tick's is out.
     grip = held(recording.gripper.stamps, stamps[:-1] + round(0.5e9 / card.fps))
     gripper = np.stack([recording.gripper.values[max(i, 0)] for i in grip])
@@ -94,12 +98,38 @@ def make_ticks(recording: Recording, card: DataCard) -> Ticks:
             tuple(camera.values[i] for i in chosen[:-1])
             for camera, chosen in zip(cameras, index, strict=True)
         ),
-        depth=_depth_at(recording.depth, kept),
+        depth=depth_at(recording.depth, kept),
         actions=np.concatenate([deltas, gripper], axis=1).astype(np.float32),
         states=_states(tools, recording.width, kept),
         uv=tool_uv(tools, recording.camera),
         clean=_clean_at(recording.clean, kept),
+        fresh=fresh[:-1],
+        notes=notes,
     )
+
+
+def _tracks(recording: Recording, card: DataCard) -> tuple[Track, Track, dict[str, str]]:
+    """Of the tool, of the motion to imitate, and where both come from (spec section 9: tf, fk)."""
+    notes = {"action_source": card.action_source, "trace_source": card.trace_source}
+    notes["timeline"] = json.dumps(dict(recording.timeline))
+    tool: Track
+    if recording.measured is not None and card.trace_source != "fk":
+        tool = PoseTrack(recording.measured)
+    elif recording.joints is not None:
+        tool = JointTrack(recording.joints)
+        notes["trace_source"] = "fk" if card.trace_source == "tf" else card.trace_source
+    else:
+        raise BadEpisode(
+            "no joint states with joints 1 to 7; record them, or measured poses and set "
+            "trace_source to tf"
+        )
+    if card.action_source == "command" and recording.commanded is not None:
+        return tool, PoseTrack(recording.commanded), notes
+    if recording.measured is None:
+        return tool, tool, {**notes, "action_source": "fk"}
+    if card.action_source == "command":
+        raise BadEpisode("no commanded poses; record them or set action_source to measured")
+    return tool, PoseTrack(recording.measured), notes
 
 
 def tool_uv(tools: list[Pose], camera: Camera | None) -> Floats:
@@ -112,12 +142,10 @@ def tool_uv(tools: list[Pose], camera: Camera | None) -> Floats:
     return np.where(inside[:, None], pixels, np.nan) / size
 
 
-def _instants(
-    recording: Recording, cameras: list[Stream[Picture]], motion: Stream[Pose], card: DataCard
-) -> Stamps:
-    required: list[Stream[Picture] | Stream[Pose]] = [*cameras, motion, recording.measured]
-    start = max(int(stream.stamps[0]) for stream in required)
-    end = min(int(stream.stamps[-1]) for stream in required)
+def _instants(cameras: list[Stream[Picture]], tracks: tuple[Track, ...], card: DataCard) -> Stamps:
+    required = [*(camera.stamps for camera in cameras), *(track.stamps for track in tracks)]
+    start = max(int(stamps[0]) for stamps in required)
+    end = min(int(stamps[-1]) for stamps in required)
     frames = cameras[0].stamps
     first = int(np.searchsorted(frames, start))
     if first == len(frames):
@@ -128,9 +156,10 @@ def _instants(
     return instants
 
 
-def _check_age(
+def _fresh(
     name: str, camera: Stream[Picture], stamps: Stamps, chosen: NDArray[np.int64]
-) -> None:
+) -> NDArray[np.bool_]:
+    """Ticks [T] whose picture is not too old. Raises BadEpisode for a long gap."""
     stale = stamps - camera.stamps[chosen] > STALE * camera.period_ns
     longest = run = 0
     for bad in stale:
@@ -141,6 +170,7 @@ def _check_age(
             f"camera {name!r} missed {longest} ticks in a row, allowed are {LONGEST_GAP}; check "
             "its cable and the computer's load, and record again"
         )
+    return np.asarray(~stale)
 
 
 def _delta(before: Pose, after: Pose, frame: str) -> Floats:
@@ -157,7 +187,8 @@ def _states(tools: list[Pose], width: Stream[Floats] | None, stamps: Stamps) -> 
     return np.concatenate([poses, fingers], axis=1).astype(np.float32)
 
 
-def _depth_at(depth: Stream[Picture] | None, stamps: Stamps) -> tuple[Picture | None, ...]:
+def depth_at(depth: Stream[Picture] | None, stamps: Stamps) -> tuple[Picture | None, ...]:
+    """The depth picture nearest to each instant; None where there is none near enough."""
     if depth is None:
         return (None,) * len(stamps)
     chosen = held(depth.stamps, stamps)
@@ -175,9 +206,3 @@ def _clean_at(clean: Stream[Floats] | None, stamps: Stamps) -> NDArray[np.bool_]
     chosen = held(clean.stamps, stamps)
     values = np.array([float(value[0]) > 0.5 for value in clean.values])
     return np.where(chosen < 0, True, values[np.maximum(chosen, 0)])
-
-
-def _known(pose: Pose | None, what: str) -> Pose:
-    if pose is None:
-        raise BadEpisode(f"the {what} is missing at a tick; its topic stopped during the episode")
-    return pose
