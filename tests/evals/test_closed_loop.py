@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 
 from molmoact_ros.cli import main
+from molmoact_ros.evals import command
 from molmoact_ros.evals.closed_loop import Arena, Patient
+from molmoact_ros.evals.offline_rollout import run_episode
 from molmoact_ros.evals.run_record import RunRecord
 from molmoact_ros.evals.variations import make_trial
-from molmoact_ros.policy.base import Observation
+from molmoact_ros.policy.base import Observation, PolicyError
+from molmoact_ros.policy.factory import PolicySpec
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 
@@ -59,6 +62,26 @@ def test_a_refused_answer_is_a_rest_and_not_the_end(arena: Arena) -> None:
     patient = Patient(Fake(refuses=True))
     row = arena.run(patient, make_trial("pick_up", 0))
     assert row["refused"] == 1 and row["thoughts"] == 3
+
+
+def test_a_refused_answer_keeps_hold_of_what_is_carried(arena: Arena) -> None:
+    """An open hand would drop the cube for a wrong word."""
+
+    class Closing(Fake):
+        def think(self, observation: Observation, canceled: Callable[[], bool]) -> Thought:
+            thought = super().think(observation, canceled)
+            if len(self.seen) > 1:
+                raise ThoughtRefused("no rows")
+            thought.actions[:, 6] = 0.0
+            return thought
+
+    trial, patient = make_trial("pick_up", 0), Patient(Closing())
+    arena.robot.reset(trial.scene)
+    episode = run_episode(arena.robot, arena._renderer, patient, trial.task, rows=30)
+    assert patient.refused == len(episode.thoughts) - 1 > 5
+    assert arena.robot.width < 0.01, "closed by the first thought, never told to open"
+    moved = [float(truth.tcp.position[2]) for truth in episode.truths]
+    assert moved[9] > moved[5] + 0.01, "rows that were good still run out"
 
 
 def test_steering_draws_from_the_tool_to_another_cube_than_the_words_name(arena: Arena) -> None:
@@ -108,3 +131,19 @@ def test_the_command_writes_its_table_and_refuses_training_seeds(
     assert kept["trials"][0]["family"] == "pick_up"
     assert main([*words, "--first-seed", "100000", "--seeds", "1"]) == 2
     assert "demonstrations" in capsys.readouterr().err
+
+
+def test_the_command_asks_for_the_statistics_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[PolicySpec] = []
+
+    def refuse(spec: PolicySpec) -> None:
+        asked.append(spec)
+        raise PolicyError("no such key")
+
+    monkeypatch.setattr(command, "make_policy", refuse)
+    words = ["eval", "sim", "--checkpoint", "mine", "--seeds", "1", "--out", str(tmp_path)]
+    assert main([*words, "--unnorm-key", "fr3"]) == 2
+    assert (asked[0].checkpoint, asked[0].unnorm_key) == ("mine", "fr3")
+    assert "no such key" in capsys.readouterr().err

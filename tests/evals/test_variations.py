@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+
+import mujoco
 import numpy as np
 import pytest
 
+from molmoact_ros.data.demonstrate import FIRST_SEED
+from molmoact_ros.data.scatter_states import draw_state
 from molmoact_ros.evals.table import share_of, success_table
-from molmoact_ros.evals.variations import UNSEEN_WORDINGS, VARIATIONS, make_trial
-from molmoact_ros.sim.layout import minimum_distance, scene_spec
+from molmoact_ros.evals.variations import (
+    SIDE_X,
+    SIDE_Y,
+    UNSEEN_WORDINGS,
+    VARIATIONS,
+    make_trial,
+)
+from molmoact_ros.geometry import Pose
+from molmoact_ros.sim.cameras import EXTERNAL
+from molmoact_ros.sim.layout import LightSpec, minimum_distance, scene_spec
+from molmoact_ros.sim.reach import reach
+from molmoact_ros.sim.scene import HOME_Q, build_model, tcp_pose
 from molmoact_ros.sim.tasks import FAMILIES, WORDINGS, understand
 
 
@@ -25,7 +40,10 @@ def test_other_variations_change_the_scene_and_nothing_else(variation: str) -> N
     plain, varied = make_trial("put_on", 3), make_trial("put_on", 3, variation)
     assert varied.instruction == plain.instruction and varied.task == plain.task
     same = {
-        "place": np.allclose(varied.scene.poses["red_cube"].position, plain_pose("red_cube")),
+        "place": all(
+            np.allclose(varied.scene.poses[name].position, plain.scene.poses[name].position)
+            for name in plain.scene.visible
+        ),
         "light": varied.scene.light == plain.scene.light,
         "camera": varied.scene.external == plain.scene.external,
         "distractors": varied.scene.hidden == plain.scene.hidden,
@@ -35,8 +53,65 @@ def test_other_variations_change_the_scene_and_nothing_else(variation: str) -> N
     )
 
 
-def plain_pose(name: str) -> np.ndarray:
-    return scene_spec(3).poses[name].position
+@pytest.fixture(scope="module")
+def shown() -> np.ndarray:
+    """Where things rest in what a policy is trained on, [N, 2]."""
+    states = [draw_state(FIRST_SEED + seed) for seed in range(200)]
+    return np.array(
+        [
+            item.position[:2]
+            for state in states
+            for name, item in state.estimate.items.items()
+            if name != state.estimate.held
+        ]
+    )
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_task_is_about_stands_farther_out_than_any_training_state(
+    family: str, shown: np.ndarray
+) -> None:
+    camera = EXTERNAL.camera(320, 240)
+    for seed in range(50):
+        trial = make_trial(family, seed, "place")
+        poses, about = trial.scene.poses, {trial.task.cube, trial.task.target} - {None}
+        for name in about:
+            x, y, height = poses[name].position
+            assert abs(y) > np.abs(shown[:, 1]).max() + 0.02, f"seed {seed}: {name} at {y:.2f}"
+            assert SIDE_X[0] <= x <= SIDE_X[1] and abs(y) <= SIDE_Y[1] and height < 0.03
+            others = [other for other in trial.scene.visible if other != name]
+            for other in others:
+                gap = np.linalg.norm(poses[name].position[:2] - poses[other].position[:2])
+                assert gap >= minimum_distance(name, other) - 1e-9
+            pixel = camera.project(poses[name].position[None])[0][0]
+            assert (pixel > 12).all() and (pixel < np.array([308, 228])).all(), "in the picture"
+        plain = scene_spec(seed).poses
+        for name in set(trial.scene.visible) - about:
+            assert (poses[name].position == plain[name].position).all(), "the rest stays"
+
+
+def test_the_arm_reaches_every_corner_of_the_places_beside() -> None:
+    spec = scene_spec(0)
+    model = build_model(spec)
+    data = mujoco.MjData(model)
+    for x, y, side, z in itertools.product(SIDE_X, SIDE_Y, (-1.0, 1.0), (0.02, 0.22)):
+        wanted = Pose(np.array([x, side * y, z]), np.array([1.0, 0.0, 0.0, 0.0]))
+        reach(model, data, HOME_Q, wanted)
+        assert np.linalg.norm(tcp_pose(data).position - wanted.position) < 1e-3, (x, side * y, z)
+
+
+def test_other_light_is_half_or_half_again_lower_and_of_another_colour() -> None:
+    def slope(light: LightSpec) -> float:
+        return float(np.hypot(*light.direction[:2]) / -light.direction[2])
+
+    plain = [scene_spec(seed).light for seed in range(200)]
+    varied = [make_trial("pick_up", seed, "light").scene.light for seed in range(200)]
+    shares = [b.intensity / a.intensity for a, b in zip(plain, varied, strict=True)]
+    assert {round(share, 9) for share in shares} == {0.5, 1.5}
+    assert min(map(slope, varied)) > max(map(slope, plain)) + 0.1
+    assert {light.warmth for light in varied} == {-2.0, 2.0}
+    assert max(abs(light.warmth) for light in plain) <= 1.0
+    assert max(light.intensity for light in varied) <= 1.0
 
 
 def test_more_distractors_stand_where_fingers_still_fit() -> None:

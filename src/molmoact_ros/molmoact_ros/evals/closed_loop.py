@@ -47,7 +47,7 @@ class BothCameras(SceneRenderer):
 
 
 class Patient:
-    """A policy whose refused answers become a rest of one chunk, as the commander holds.
+    """A policy whose refused answers are no rows: the arm rests, the gripper stays as commanded.
 
     line: steers every thought with what it returns. record: keeps every picture and thought.
     """
@@ -79,9 +79,8 @@ class Patient:
             thought = self._inner.think(observation, canceled)
         except ThoughtRefused as refusal:
             self.refused += 1
-            rest = np.zeros((8, 7))
-            rest[:, 6] = 1.0
-            thought = Thought(refusal.text, None, np.zeros((0, 2), np.float32), rest)
+            no_trace, no_rows = np.zeros((0, 2), np.float32), np.zeros((0, 7))
+            thought = Thought(refusal.text, None, no_trace, no_rows)
         if self.record is not None:
             self._keep(self.record, observation, thought)
         return thought

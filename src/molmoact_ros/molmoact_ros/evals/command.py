@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("where", choices=("sim",), help="the simulation of this package")
     parser.add_argument("--policy", default="molmoact", choices=[k for k in KINDS if k != "remote"])
     parser.add_argument("--checkpoint", default="", help="folder or owner/name@commit")
+    parser.add_argument("--unnorm-key", default="", help="statistics key; default: its own")
     parser.add_argument("--device", default="", help="cpu or cuda; default: cuda if there is one")
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=FAMILIES)
     parser.add_argument("--variations", nargs="*", default=["none"], choices=VARIATIONS)
@@ -56,7 +57,9 @@ def run(values: argparse.Namespace) -> int:
     if values.first_seed + values.seeds > FIRST_SEED:
         sys.stderr.write(f"molmoact eval: seeds from {FIRST_SEED} on are demonstrations\n")
         return 2
-    spec = PolicySpec(values.policy, values.checkpoint, device=values.device)
+    spec = PolicySpec(
+        values.policy, values.checkpoint, unnorm_key=values.unnorm_key, device=values.device
+    )
     try:
         policy = Patient(make_policy(spec), values.plain)
     except PolicyError as error:
@@ -121,6 +124,7 @@ def _report(values: argparse.Namespace, description: str, rows: list[dict[str, A
     document = {
         "policy": description,
         "checkpoint": values.checkpoint,
+        "unnorm_key": values.unnorm_key,
         "steer": values.steer,
         "asked": "actions" if values.plain else "actions, path drawn" if values.guided else "all",
         "rethink": values.rethink,

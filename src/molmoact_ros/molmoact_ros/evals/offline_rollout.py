@@ -67,8 +67,9 @@ def run_episode(
 ) -> Episode:
     """Follow ``policy`` for ``rows`` rows, or until it has asked for no motion for two seconds.
 
-    The robot is where the last episode or ``reset`` left it. ``instruction`` defaults to the
-    task's first wording. Raises what the policy raises.
+    The robot is where the last episode or ``reset`` left it. A thought without rows changes
+    nothing: older rows run out, then arm and gripper stay. ``instruction`` defaults to the task's
+    first wording. Raises what the policy raises.
     """
     instruction = instruction or task.instruction()
     judge, episode = Judge(task), Episode(Verdict(False, "nothing seen yet"))
@@ -82,7 +83,8 @@ def run_episode(
             frames = renderer.render(robot.data.qpos, robot.spec, cameras=("external",))
             thought = policy.think(observe(robot, frames, instruction), lambda: False)
             episode.thoughts.append(thought)
-            pending, executed = thought.actions, 0
+            if len(thought.actions):
+                pending, executed = thought.actions, 0
             arrives, due = index + timing.latency, index + timing.rethink
             moves = np.abs(thought.actions[:, :6]).sum(axis=0).max() > STILL_MOTION
             still = 0 if moves else still + 1

@@ -5,14 +5,14 @@ the cameras' mounts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from molmoact_ros.geometry import Pose
+from molmoact_ros.geometry import Floats, Pose
 from molmoact_ros.sim.layout import (
     WORKSPACE_X,
     WORKSPACE_Y,
@@ -60,8 +60,12 @@ UNSEEN_WORDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 """None of them occurs in the demonstrations; every one means what its family means."""
 
-_MIDDLE: Final = np.array([sum(WORKSPACE_X) / 2, sum(WORKSPACE_Y) / 2])
-_WIDER: Final = 1.12
+SIDE_X: Final = (0.30, 0.54)
+SIDE_Y: Final = (0.36, 0.42)
+"""Beside the area in which demonstrations and scattered states have things at rest; within the
+arm's reach and the external camera's view. Metres; y to the left or to the right.
+"""
+_TRIES: Final = 400
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def make_trial(family: str, seed: int, variation: str = "none") -> Trial:
     if variation == "language":
         words = _unseen(task, rng)
     elif variation == "place":
-        scene = replace(scene, poses=_spread(scene))
+        scene = _moved_out(scene, task, rng)
     elif variation == "distractors":
         scene = _crowded(scene, rng)
     elif variation == "light":
@@ -101,41 +105,58 @@ def _unseen(task: Task, rng: np.random.Generator) -> str:
     return template.format(cube=task.cube.removesuffix("_cube"), other=other)
 
 
-def _spread(scene: SceneSpec) -> dict[str, Pose]:
-    """Everything farther from the middle than any demonstration had it, still within reach."""
+def _moved_out(scene: SceneSpec, task: Task, rng: np.random.Generator) -> SceneSpec:
+    """What the task is about stands where demonstrations and scattered states have nothing."""
+    asked = [name for name in (task.target, task.cube) if name]
     poses = dict(scene.poses)
-    for name in scene.visible:
-        pose = poses[name]
-        xy = _MIDDLE + _WIDER * (pose.position[:2] - _MIDDLE)
-        poses[name] = replace(pose, position=np.array([*xy, pose.position[2]]))
-    return poses
+    standing = {name: poses[name] for name in scene.visible if name not in asked}
+
+    def beside() -> tuple[float, float]:
+        return rng.uniform(*SIDE_X), rng.choice([-1.0, 1.0]) * rng.uniform(*SIDE_Y)
+
+    for name in asked:
+        spot = _free_spot(name, standing, beside)
+        if spot is None:
+            raise ValueError(f"seed {scene.seed} has no room for {name} beside the others")
+        poses[name] = standing[name] = replace(poses[name], position=spot)
+    return replace(scene, poses=poses)
 
 
 def _crowded(scene: SceneSpec, rng: np.random.Generator) -> SceneSpec:
     """Every distractor on the table that finds a free place; demonstrations have at most two."""
-    poses, hidden = dict(scene.poses), []
+    poses, left = dict(scene.poses), []
+    standing = {name: poses[name] for name in scene.visible}
     for name in scene.hidden:
-        standing = [other for other in poses if other not in scene.hidden or other in hidden]
-        for _ in range(400):
-            xy = np.array([rng.uniform(*WORKSPACE_X), rng.uniform(*WORKSPACE_Y)])
-            if all(
-                np.linalg.norm(xy - poses[other].position[:2]) >= minimum_distance(name, other)
-                for other in standing
-            ):
-                spot = np.array([*xy, FOOTPRINTS[name].rest_height])
-                poses[name] = replace(poses[name], position=spot)
-                hidden.append(name)
-                break
-    left = tuple(name for name in scene.hidden if name not in hidden)
-    return replace(scene, poses=poses, hidden=left)
+        spot = _free_spot(
+            name, standing, lambda: (rng.uniform(*WORKSPACE_X), rng.uniform(*WORKSPACE_Y))
+        )
+        if spot is None:
+            left.append(name)
+        else:
+            poses[name] = standing[name] = replace(poses[name], position=spot)
+    return replace(scene, poses=poses, hidden=tuple(left))
+
+
+def _free_spot(
+    name: str, standing: Mapping[str, Pose], draw: Callable[[], tuple[float, float]]
+) -> Floats | None:
+    """A place [3] at rest that fingers reach; None where many draws find none."""
+    for _ in range(_TRIES):
+        xy = np.array(draw())
+        if all(
+            np.linalg.norm(xy - pose.position[:2]) >= minimum_distance(name, other)
+            for other, pose in standing.items()
+        ):
+            return np.array([*xy, FOOTPRINTS[name].rest_height])
+    return None
 
 
 def _other_light(scene: SceneSpec, rng: np.random.Generator) -> LightSpec:
-    """Half as bright or half again, from a slope no demonstration has."""
+    """Half as bright or half again, from lower and colder or warmer than any demonstration."""
     azimuth, slope = rng.uniform(-np.pi, np.pi), rng.uniform(0.9, 1.2)
     direction = np.array([slope * np.cos(azimuth), slope * np.sin(azimuth), -1.0])
     direction /= np.linalg.norm(direction)
-    brightness = float(rng.choice([0.55, 1.35]))
+    brightness = float(rng.choice([0.5, 1.5]))
     return replace(
         scene.light,
         direction=(float(direction[0]), float(direction[1]), float(direction[2])),
