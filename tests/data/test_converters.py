@@ -1,4 +1,4 @@
-"""Other formats, both ways: nothing is skipped without a word, labels survive."""
+"""The public fine-tuning folder: what it says is what was taught. Answers of a pointing model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from molmoact_ros.cli import main
 from molmoact_ros.data.dataset import DataSet, finish
 from molmoact_ros.data.estimator import input_size
-from molmoact_ros.data.lerobot import MOLMOACT_HOUSEHOLD, Keys, read_lerobot
 from molmoact_ros.data.official_export import export_official
-from molmoact_ros.data.pictures import encode_jpeg, rgb_of
 from molmoact_ros.data.pointing import point_in_answer
 from molmoact_ros.data.rows import BadData
 from molmoact_ros.reasoning.depth_text import depth_from_text
@@ -31,75 +28,6 @@ from data_helpers import CARD, make_data
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("data"), 3, 20)
-
-
-def test_lerobot_v3_out_and_in_again_keeps_rows_labels_and_pictures(
-    folder: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "v3"
-    assert main(["convert", "export-lerobot", str(folder), "--out", str(out)]) == 0
-    data = DataSet(folder, "")
-    for (ticks, known), rows in zip(read_lerobot(out, CARD), data.episodes, strict=True):
-        assert np.allclose(ticks.actions, rows.actions)
-        assert ticks.instruction == rows.info["instruction"]
-        assert known.depth is not None and np.array_equal(known.depth, rows.depth)
-        first = rgb_of(ticks.pictures[0][0]).astype(int)
-        error = np.abs(first - data.picture(int(ticks.episode_id[-6:]), 0, "external"))
-        assert error.mean() < 12
-    info = json.loads((out / "meta/info.json").read_text())
-    assert info["codebase_version"] == "v3.0" and info["total_episodes"] == 3
-
-
-def test_an_imported_set_can_be_opened_like_one_of_ours(folder: Path, tmp_path: Path) -> None:
-    main(["convert", "export-lerobot", str(folder), "--out", str(tmp_path / "v3")])
-    card = tmp_path / "card.json"
-    card.write_text(json.dumps({"image_size": [64, 48], "keep_after_grip": 5.0}))
-    command = ["convert", "import-lerobot", str(tmp_path / "v3"), "--out", str(tmp_path / "d")]
-    assert main([*command, "--card", str(card)]) == 0
-    assert len(DataSet(tmp_path / "d", "").episodes) == 3
-
-
-def write_v2(folder: Path, keys: tuple[str, ...]) -> None:
-    """Two episodes of six ticks with picture columns, as MolmoAct-Dataset has them."""
-    (folder / "meta").mkdir(parents=True)
-    (folder / "data/chunk-000").mkdir(parents=True)
-    features = {key: {"dtype": "image", "shape": [48, 64, 3]} for key in keys}
-    features |= {"state": {"dtype": "float32"}, "actions": {"dtype": "float32"}}
-    info = {
-        "codebase_version": "v2.1", "fps": 15, "total_episodes": 2, "chunks_size": 1000,
-        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-        "video_path": None, "features": features,
-    }  # fmt: skip
-    (folder / "meta/info.json").write_text(json.dumps(info))
-    (folder / "meta/tasks.jsonl").write_text('{"task_index": 0, "task": "close the box"}\n')
-    jpeg = encode_jpeg(np.full((48, 64, 3), 77, np.uint8), 90)
-    for episode in range(2):
-        columns = {key: [{"bytes": jpeg, "path": None}] * 6 for key in keys}
-        columns |= {"state": np.ones((6, 7)).tolist(), "actions": np.full((6, 7), 0.5).tolist()}
-        columns |= {"task_index": [0] * 6, "episode_index": [episode] * 6}
-        pq.write_table(pa.table(columns), folder / f"data/chunk-000/episode_{episode:06d}.parquet")
-
-
-def test_lerobot_v21_with_the_columns_of_molmoact_dataset(tmp_path: Path) -> None:
-    write_v2(tmp_path, ("first_view", "wrist_image"))
-    found = list(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD))
-    assert len(found) == 2
-    ticks, known = found[0]
-    assert ticks.actions.shape == (6, 7) and ticks.instruction == "close the box"
-    assert len(ticks.pictures) == 2 and known.depth is None
-
-
-def test_a_camera_that_is_not_there_is_an_error_with_the_names_that_are(tmp_path: Path) -> None:
-    write_v2(tmp_path, ("image",))
-    with pytest.raises(BadData, match=r"no feature 'first_view'.*actions, image, state"):
-        next(iter(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD)))
-
-
-def test_another_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "meta").mkdir()
-    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v4.0"}')
-    with pytest.raises(BadData, match=r"v2.0, v2.1 and v3.0"):
-        next(iter(read_lerobot(tmp_path, CARD, Keys())))
 
 
 def official_rows(folder: Path) -> list[dict[str, object]]:

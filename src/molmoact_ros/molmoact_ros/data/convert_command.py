@@ -1,6 +1,6 @@
 """``molmoact convert``: other people's data sets in, ours out.
 
-``molmoact convert import-lerobot FOLDER --out DATA`` labels a LeRobot set (v2.1 or v3),
+``molmoact convert import-lerobot FOLDER --out DATA`` takes a LeRobot set (v2.0, v2.1 or v3.0),
 ``import-libero FOLDER --out DATA`` the files of a LIBERO suite;
 ``export-lerobot DATA --out FOLDER`` and ``export-official DATA --out FOLDER`` write one.
 """
@@ -8,24 +8,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from molmoact_ros.data.card import DataCard, card_from_dict
+from molmoact_ros.data.card import DataCard
+from molmoact_ros.data.convert_card import import_card
 from molmoact_ros.data.dataset import DataSet, finish
 from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.estimator import DepthAnything
 from molmoact_ros.data.label import Known, label_ticks
-from molmoact_ros.data.lerobot import MOLMOACT_HOUSEHOLD, Keys, read_info, read_lerobot
+from molmoact_ros.data.label_command import given_statistics
+from molmoact_ros.data.lerobot import MOLMOACT_HOUSEHOLD, Keys, read_lerobot
 from molmoact_ros.data.lerobot_export import export_lerobot
-from molmoact_ros.data.libero import CARD, find_libero, read_libero
+from molmoact_ros.data.libero import ACTION_UNITS, find_libero, read_libero
 from molmoact_ros.data.official_export import Exported, export_official
 from molmoact_ros.data.pointing import MolmoPointer
 from molmoact_ros.data.recording import BadEpisode
+from molmoact_ros.data.rows import LABELS, write_rows
 from molmoact_ros.data.ticks import Ticks
+from molmoact_ros.reasoning.action_scaling import gripper_columns
 
 WHAT = ("import-lerobot", "import-libero", "export-lerobot", "export-official")
 
@@ -39,11 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--with-held-out", action="store_true", help="export-official: episodes for looking at too"
     )
     parser.add_argument("--card", type=Path, help="JSON file with card fields, for an import")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=JSON", dest="fields")
+    parser.add_argument("--statistics", type=Path, help="keep this file's bins, for an import")
     parser.add_argument("--image", action="append", default=[], metavar="CAMERA=COLUMN")
     parser.add_argument("--state", default="observation.state", help="column of the robot's state")
     parser.add_argument("--action", default="action", help="column of actions")
     parser.add_argument("--molmoact-columns", action="store_true", help="of MolmoAct-Dataset")
     parser.add_argument("--depth-estimator", type=Path, help="folder of Depth-Anything-V2-Base-hf")
+    parser.add_argument("--depth-weights", type=Path, help="VQ-VAE (vae-final.pt or safetensors)")
     parser.add_argument("--pointer", type=Path, help="folder of a Molmo pointing model")
 
 
@@ -72,34 +78,39 @@ def _tell(out: Path, done: Exported) -> None:
 
 
 def _import(values: argparse.Namespace) -> int:
-    card = _card(values)
-    estimator = DepthAnything(values.depth_estimator) if values.depth_estimator else None
-    depth = DepthLabeller(None, estimator) if estimator else None
-    pointer = MolmoPointer(values.pointer) if values.pointer else None
+    card, assumed = import_card(values)
+    if assumed:
+        sys.stderr.write(assumed + "\n")
+    given = given_statistics(values.statistics, card) if values.statistics else None
+    depth, pointer = None, None
+    if values.depth_estimator and card.depth_source == "estimate":
+        depth = DepthLabeller(values.depth_weights, DepthAnything(values.depth_estimator))
+        card = replace(card, depth_codebook=depth.codebook)
+    if values.pointer and card.trace_source == "molmo":
+        pointer = MolmoPointer(values.pointer)
     problems: dict[str, str] = {}
     for number, (ticks, known) in enumerate(_episodes(values, card), 1):
+        gripper_columns(card.travelling, ticks.actions.shape[1])
+        kept = Known(
+            known.depth if depth is None and card.depth_source != "none" else None,
+            known.traces if pointer is None and card.trace_source != "none" else (),
+        )
         try:
-            label_ticks(ticks, values.out, card, depth, ticks.episode_id, pointer, known)
+            rows = label_ticks(ticks, values.out, card, depth, ticks.episode_id, pointer, kept)
         except BadEpisode as error:
             problems[ticks.episode_id] = str(error)
-        sys.stderr.write(f"\r{number} episodes   ")
-    statistics = finish(values.out, card, problems)
-    sys.stderr.write(f"\n{statistics.num_trajectories} episodes to train on\n")
+            continue
+        finally:
+            sys.stderr.write(f"\r{number} episodes   ")
+        if values.what == "import-libero":
+            info = {**rows.info, "action_units": ACTION_UNITS}
+            path = values.out / LABELS / f"{info['key']}.parquet"
+            write_rows(path, replace(rows, info=info))
+    statistics = finish(values.out, card, problems, given)
+    count = f"{statistics.num_trajectories} episodes to train on" if given is None else "bins given"
+    left = f"; {len(problems)} could not be used, see quarantine.json" if problems else ""
+    sys.stderr.write(f"\n{values.out}: {count}{left}\n")
     return 0
-
-
-def _card(values: argparse.Namespace) -> DataCard:
-    """Fields given, over those of the format; labels that nobody makes are left out."""
-    given = json.loads(values.card.read_text(encoding="utf-8")) if values.card else {}
-    fields = dict(CARD)
-    if values.what == "import-lerobot":
-        fields = {"fps": float(read_info(values.source)["fps"])}
-    card = card_from_dict({**fields, **given}, DataCard(name=values.source.name))
-    if "depth_source" not in given:
-        card = replace(card, depth_source="estimate" if values.depth_estimator else "none")
-    if "trace_source" not in given:
-        card = replace(card, trace_source="molmo" if values.pointer else "none")
-    return card
 
 
 def _episodes(values: argparse.Namespace, card: DataCard) -> Iterator[tuple[Ticks, Known]]:

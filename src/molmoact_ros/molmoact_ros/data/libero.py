@@ -2,8 +2,9 @@
 
 ``data/demo_<n>``: actions [T, 7] (position and rotation deltas in units of the controller, gripper
 -1 open, 1 closed), obs/agentview_rgb and obs/eye_in_hand_rgb uint8 [T, H, W, 3] upside down as the
-simulator renders them, obs/ee_pos and obs/ee_ori. The task's words stand in the file's attribute
-``problem_info`` or, failing that, in its name.
+simulator renders them, obs/ee_pos (metres) and obs/ee_ori (a rotation vector, not three angles) in
+the base frame, obs/gripper_states (positions of both fingers). The task's words stand in the file's
+attribute ``problem_info`` or, failing that, in its name.
 """
 
 from __future__ import annotations
@@ -21,11 +22,19 @@ from molmoact_ros.data.pictures import encode_jpeg
 from molmoact_ros.data.recording import Picture
 from molmoact_ros.data.rows import BadData
 from molmoact_ros.data.ticks import Ticks
+from molmoact_ros.geometry import quaternion_from_rotvec, rpy_from_quaternion
 
 RATE = 20.0
+ACTION_UNITS = "controller: robosuite OSC_POSE, 1 is 0.05 m or 0.5 rad (rotation vector)"
+"""What an episode's info says: its actions added up give no poses in metres."""
 CARD = {
     "fps": RATE,
+    "cameras": ["external", "wrist"],
     "gripper_raw": "-1open_1closed",
+    "gripper_dims": [6],
+    "delta_frame": "base",
+    "euler": "xyz-extrinsic",
+    "action_source": "command",
     "image_size": [256, 256],
     "idle_metres": 1e-4,
     "idle_radians": 1e-4,
@@ -101,10 +110,12 @@ def _upright(frame: NDArray[np.uint8]) -> Picture:
 
 
 def _states(obs: Any, count: int) -> NDArray[np.float32]:
+    """x y z roll pitch yaw and finger width [T, 7]; [T, 0] where the file has no poses."""
     if "ee_pos" not in obs or "ee_ori" not in obs:
-        return np.zeros((count, 7), dtype=np.float32)
-    parts = [np.asarray(obs["ee_pos"]), np.asarray(obs["ee_ori"])]
+        return np.zeros((count, 0), dtype=np.float32)
+    turns = [rpy_from_quaternion(quaternion_from_rotvec(v)) for v in np.asarray(obs["ee_ori"])]
     width = np.zeros((count, 1))
     if "gripper_states" in obs:
         width = np.abs(np.asarray(obs["gripper_states"])).sum(axis=1, keepdims=True)
-    return np.concatenate([*parts, width], axis=1).astype(np.float32)
+    parts = [np.asarray(obs["ee_pos"]), np.array(turns), width]
+    return np.concatenate(parts, axis=1).astype(np.float32)

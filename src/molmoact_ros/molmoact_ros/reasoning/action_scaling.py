@@ -109,12 +109,15 @@ class ActionStatistics:
 def gripper_columns(card: Mapping[str, Any], dims: int) -> list[int]:
     """Columns 0..dims-1 that ``gripper_dims`` of a card names; the last one where it says nothing.
 
-    Negative numbers count from the end. Raises ValueError for a column that is not there.
+    Negative numbers count from the end. Raises ValueError for a column that is not there, and for
+    the card's default when it cannot be meant.
     """
-    named = card.get("gripper_dims", (-1,))
-    if not all(-dims <= d < dims for d in named):
+    named = list(card.get("gripper_dims", (-1,)))
+    if not all(-dims <= d < dims for d in named) or (named == [6] and dims != 7):
+        seventh = f", to [{6 - dims}] where it is the seventh" if dims > 7 else ""
         raise ValueError(
-            f"gripper_dims is {list(named)}, but actions have {dims} dimensions; name columns from"
-            f" 0 to {dims - 1} in the data card, [] for an arm without a gripper."
+            f"gripper_dims is {named} (the default is [6], for 7 dimensions), but actions have"
+            f" {dims}; in the data card set it to [{dims - 1}] for a gripper that comes last, to"
+            f" [] for none{seventh}."
         )
     return sorted({d % dims for d in named})

@@ -56,12 +56,6 @@ def compute_statistics(
         raise ValueError("An action is NaN or infinite; drop the episode that holds it.")
     fields = dict(card or {})
     dims = rows.shape[1]
-    if dims != 7 and list(fields.get("gripper_dims", ())) == [6]:
-        raise ValueError(
-            f"gripper_dims is [6], the card's default for 7 dimensions, but actions have {dims}; "
-            f"set it to [{dims - 1}] for a gripper that comes last, to [] for none, to "
-            f"[{6 - dims}] where it is indeed the seventh."
-        )
     mask = np.ones(dims, dtype=bool)
     mask[gripper_columns(fields, dims)] = False
     return ActionStatistics(
