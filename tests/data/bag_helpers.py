@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from data_helpers import camera, path, stamps
+from numpy.typing import NDArray
 
 from molmoact_ros.data.bag_source import BagTopics
 from molmoact_ros.data.bag_writing import DemonstrationBag
@@ -43,7 +44,7 @@ def write_bag(
             for _, topic in TOPICS.images:
                 if topic != skip:
                     bag.colour(topic, stamp, rng.integers(0, 255, (48, 64, 3)).astype(np.uint8))
-            bag.depth(TOPICS.depth, stamp, np.full((48, 64), 0.5 + 0.01 * i, np.float32))
+            bag.depth(TOPICS.depth, stamp, table_depth(i))
             if poses:
                 bag.pose(TOPICS.measured, stamp, poses[i])
                 bag.pose(TOPICS.commanded, stamp, poses[i])
@@ -56,6 +57,13 @@ def write_bag(
         if broken:
             bag._writer.write(bag._connections[broken], stamp + 1, b"\x00\x01\x00\x00\x07\x00")
     return folder / name
+
+
+def table_depth(i: int) -> NDArray[np.float32]:
+    """Metres [48, 64] of frame ``i``: a table that comes nearer downwards, a box on it."""
+    metres = np.repeat(np.linspace(1.2, 0.6, 48, dtype=np.float32)[:, None], 64, axis=1)
+    metres[10:25, 5 + i : 20 + i] = 0.5
+    return metres
 
 
 def put_joints(bag: DemonstrationBag, stamp: int, angles: Floats) -> None:

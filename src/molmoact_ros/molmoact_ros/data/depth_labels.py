@@ -30,16 +30,25 @@ class DepthEstimator(Protocol):
         ...
 
 
+def codebook_of(weights: Path | None) -> str:
+    """Digest of a VQ-VAE's file; None: the package's. Raises OSError."""
+    return hashlib.sha256((weights or PACKAGE_WEIGHTS).read_bytes()).hexdigest()[:16]
+
+
 class DepthLabeller:
     """Codes with one VQ-VAE. ``weights`` None: those of this package."""
 
     def __init__(
         self, weights: Path | None = None, estimator: DepthEstimator | None = None
     ) -> None:
-        path = weights or PACKAGE_WEIGHTS
-        self._network: DepthVqVae = load_depth_vqvae(path).eval()
+        self._network: DepthVqVae = load_depth_vqvae(weights or PACKAGE_WEIGHTS).eval()
         self._estimator = estimator
-        self.codebook = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        self.codebook = codebook_of(weights)
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """Of the code book: [K, C]."""
+        return np.asarray(self._network.codebook.vectors.numpy(), dtype=np.float32)
 
     def from_sensor(self, frames: Sequence[Picture | None]) -> NDArray[np.uint8]:
         """Codes [T, 100]. A missing frame takes the one before it. Raises BadEpisode."""
@@ -62,7 +71,7 @@ class DepthLabeller:
     def from_pictures(self, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         """Codes [T, 100] of RGB pictures through the estimator."""
         if self._estimator is None:
-            raise BadEpisode("depth_source is estimate, but no estimator was given; pass --depth")
+            raise BadEpisode("no estimator for depth_source estimate; pass --depth-estimator")
         return self._encoded(
             [relative_depth_u8(self._estimator.estimate(f), source="relative") for f in frames]
         )

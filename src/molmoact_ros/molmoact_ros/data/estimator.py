@@ -1,7 +1,8 @@
 """Depth Anything V2 through transformers, for recordings without a depth camera.
 
 Relative depth, ViT-B, shorter side 518: the estimator of the released labels (arXiv 2508.07917).
-On a CPU a frame takes 5 to 10 s, so use a GPU or the depth camera.
+On a CPU a frame takes 5 to 10 s, so use a GPU or the depth camera. Metric variants of the model
+give metres, large = far, and are refused.
 """
 
 from __future__ import annotations
@@ -14,29 +15,38 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from molmoact_ros.data.local_models import BadModel, config_of, device_of
+
 _MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 _STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 SIDE, MULTIPLE = 518, 14
+WANTED = "Depth-Anything-V2-Base-hf"
 
 
 class DepthAnything:
-    """A local folder of Depth-Anything-V2 weights in transformers' layout."""
+    """A local folder of Depth-Anything-V2 weights in transformers' layout.
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
+    device: empty for CUDA where there is one. Raises OSError (no such files) or BadModel.
+    """
+
+    def __init__(self, folder: Path, device: str = "") -> None:
         from transformers import DepthAnythingForDepthEstimation
 
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(
-                f"{folder}: no config.json; download Depth-Anything-V2-Base-hf and give its folder"
+        config = config_of(folder, WANTED)
+        kind = config.get("depth_estimation_type", "relative")
+        if config.get("model_type") != "depth_anything" or kind != "relative":
+            raise BadModel(
+                f"{folder}: {kind} depth of a {config.get('model_type')!r} model; give the folder "
+                f"of {WANTED}, whose depth is relative"
             )
-        self._device = device
+        self._device = device_of(device)
         network: Any = DepthAnythingForDepthEstimation.from_pretrained(
             folder, local_files_only=True, use_safetensors=True
         )
-        self._network = network.to(device).eval()
+        self._network = network.to(self._device).eval()
 
     def estimate(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Relative inverse depth float32 [H, W] of uint8 [H, W, 3]."""
+        """Relative inverse depth float32 [H, W] of uint8 [H, W, 3]: large = near."""
         height, width = rgb.shape[:2]
         size = input_size(height, width)
         pixels = torch.from_numpy((rgb.astype(np.float32) / 255.0 - _MEAN) / _STD)

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +19,8 @@ from pathlib import Path
 from molmoact_ros.data.bag_source import BagTopics, find_bags, read_bag
 from molmoact_ros.data.card import BadCard, DataCard
 from molmoact_ros.data.dataset import finish
-from molmoact_ros.data.depth_labels import DepthLabeller
+from molmoact_ros.data.depth_agreement import FILE, compare, load_comparison
+from molmoact_ros.data.depth_labels import DepthLabeller, codebook_of
 from molmoact_ros.data.estimator import DepthAnything
 from molmoact_ros.data.label import Pointer, label_episode
 from molmoact_ros.data.label_options import add_arguments, card_of, topics_of
@@ -44,6 +46,7 @@ class Job:
     depth_weights: Path | None
     estimator: Path | None
     pointer: Path | None
+    device: str
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,15 @@ def _label(values: argparse.Namespace, card: DataCard, topics: BagTopics) -> int
     given = given_statistics(values.statistics, card) if values.statistics else None
     bags = [bag for root in values.bags for bag in find_bags(root)]
     values.out.mkdir(parents=True, exist_ok=True)
+    _check_depth(values, card, topics, bags)
     plan = make_plan(bags, values.out, card)
     problems = plan.problems
+    estimator = values.depth_estimator if card.depth_source == "estimate" else None
+    pointer = values.pointer if card.trace_source == "molmo" else None
     jobs = [
         Job(
             bag, values.out, card, topics, values.instruction,
-            values.depth_weights, values.depth_estimator, values.pointer,
+            values.depth_weights, estimator, pointer, values.device,
         )
         for bag in plan.todo
     ]  # fmt: skip
@@ -115,8 +121,8 @@ def given_statistics(path: Path, card: DataCard) -> ActionStatistics:
 def label_bag(job: Job) -> Done:
     """Label one bag; a bag that cannot be used never ends the run, models that do not load do."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    depth = _depth(job.depth_weights, job.estimator)
-    pointer = _pointer(job.pointer)
+    depth = _depth(job.depth_weights, job.estimator, job.device)
+    pointer = _pointer(job.pointer, job.device)
     try:
         recording = read_bag(job.bag, job.topics, job.instruction)
         source = str(job.bag.resolve())
@@ -142,11 +148,39 @@ def _progress(number: int, total: int, spent: float, seconds: float) -> None:
     sys.stderr.flush()
 
 
-@lru_cache(maxsize=1)
-def _depth(weights: Path | None, estimator: Path | None) -> DepthLabeller:
-    return DepthLabeller(weights, DepthAnything(estimator) if estimator else None)
+def _check_depth(
+    values: argparse.Namespace, card: DataCard, topics: BagTopics, bags: Sequence[Path]
+) -> None:
+    """Compare both sources of depth where that was asked for. Raises BadData for a depth camera's
+    depth in the codes of other weights that nobody compared, or that differs (spec section 8).
+    """
+    if values.depth_agreement is not None:
+        labeller = _depth(values.depth_weights, values.depth_estimator, values.device)
+        found = compare(bags, topics, card, labeller, values.depth_agreement)
+        found.save(values.out)
+        sys.stderr.write(f"{found.words}; {values.out / FILE}\n")
+    foreign = card.depth_codebook != codebook_of(None)
+    if card.depth_source != "sensor" or not foreign or values.unchecked_depth:
+        return
+    known = load_comparison(values.out)
+    if known is None or known.codebook != card.depth_codebook:
+        raise BadData(
+            f"{values.depth_weights}: do these weights read this depth camera as they read the "
+            "estimator they were trained with? Compare: --depth-agreement --depth-estimator "
+            "FOLDER. Or, for weights trained on this camera: --unchecked-depth"
+        )
+    if not known.accepted:
+        raise BadData(
+            f"{known.words}; label with the estimator (--set depth_source=estimate), or go on "
+            "regardless with --unchecked-depth"
+        )
 
 
 @lru_cache(maxsize=1)
-def _pointer(folder: Path | None) -> Pointer | None:
-    return MolmoPointer(folder) if folder else None
+def _depth(weights: Path | None, estimator: Path | None, device: str) -> DepthLabeller:
+    return DepthLabeller(weights, DepthAnything(estimator, device) if estimator else None)
+
+
+@lru_cache(maxsize=1)
+def _pointer(folder: Path | None, device: str) -> Pointer | None:
+    return MolmoPointer(folder, device) if folder else None

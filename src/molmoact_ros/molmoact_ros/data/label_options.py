@@ -10,7 +10,8 @@ from pathlib import Path
 from molmoact_ros.bags.provenance import software_commit, software_version
 from molmoact_ros.data.bag_source import BagTopics
 from molmoact_ros.data.card import BadCard, DataCard, card_from_dict
-from molmoact_ros.data.depth_labels import DepthLabeller
+from molmoact_ros.data.depth_agreement import ENOUGH
+from molmoact_ros.data.depth_labels import codebook_of
 
 COMPAT = {
     "keep_after_grip": 0.0,
@@ -33,7 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--instruction", default="", help="for bags that name no task")
     parser.add_argument("--depth-weights", type=Path, help="VQ-VAE (vae-final.pt or safetensors)")
     parser.add_argument("--depth-estimator", type=Path, help="folder of Depth-Anything-V2-Base-hf")
-    parser.add_argument("--pointer", type=Path, help="folder of a Molmo pointing model")
+    parser.add_argument(
+        "--depth-agreement", type=_count, nargs="?", const=ENOUGH, metavar="FRAMES",
+        help=f"compare depth camera and estimator first (default: {ENOUGH} frames)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unchecked-depth", action="store_true", help="sensor depth in other weights' codes as is"
+    )
+    parser.add_argument("--pointer", type=Path, help="folder of a Molmo2 pointing model")
+    parser.add_argument("--device", default="", help="of these models: cuda if there is one, cpu")
     parser.add_argument(
         "--statistics", type=Path, help="keep this file's bins (a checkpoint's, another data set's)"
     )
@@ -45,7 +54,9 @@ def card_of(values: argparse.Namespace) -> DataCard:
     given = _given(values)
     card = DataCard(software=f"{software_version()} {software_commit()}".strip())
     card = card_from_dict({**(COMPAT if values.compat else {}), **given}, card)
-    if values.depth_estimator and "depth_source" not in given:
+    if values.depth_agreement is not None and not values.depth_estimator:
+        raise BadCard("--depth-agreement: give the estimator too, by --depth-estimator")
+    if values.depth_estimator and values.depth_agreement is None and "depth_source" not in given:
         card = replace(card, depth_source="estimate")
     if card.depth_source == "estimate" and not values.depth_estimator:
         raise BadCard("card: depth_source is estimate; give the estimator by --depth-estimator")
@@ -54,7 +65,7 @@ def card_of(values: argparse.Namespace) -> DataCard:
     if card.trace_source == "molmo" and not values.pointer:
         raise BadCard("card: trace_source is molmo; give the pointing model by --pointer")
     if card.depth_source != "none":
-        card = replace(card, depth_codebook=DepthLabeller(values.depth_weights).codebook)
+        card = replace(card, depth_codebook=codebook_of(values.depth_weights))
     return card
 
 
@@ -73,6 +84,13 @@ def topics_of(values: argparse.Namespace) -> BagTopics:
     if not isinstance(images, dict) or not all(isinstance(v, str) for v in given.values()):
         raise BadCard(f"{values.topics}: expected images as cameras with topics, the rest as text")
     return BagTopics(images=tuple((str(k), str(v)) for k, v in images.items()), **given)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{count} frames; compare one at least")
+    return count
 
 
 def _given(values: argparse.Namespace) -> dict[str, object]:
