@@ -9,18 +9,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from molmoact_ros.cli import main
-from molmoact_ros.data.dataset import DataSet
 from molmoact_ros.model.checkpoint import load_checkpoint
 from molmoact_ros.model.config import read_json
 from molmoact_ros.reasoning.statistics import read_statistics
 from molmoact_ros.train.checkpoints import newest
 from molmoact_ros.train.export import export_run, self_test
-from molmoact_ros.train.heldout import decoded_metrics, trace_error
 from molmoact_ros.train.loop import Trainer
 from molmoact_ros.train.processes import World
 from molmoact_ros.train.recipe import BadRecipe
@@ -138,38 +134,3 @@ def test_the_self_test_notices_statistics_of_another_data_set(folder: Path, tmp_
     config["norm_stats"]["test_arm"]["action"]["mask"][5] = False
     (out / "config.json").write_text(json.dumps(config))
     assert not self_test(out, source.folders[0]).passed
-
-
-def test_decoded_metrics_are_zero_for_the_truth_and_count_refusals(folder: Path) -> None:
-    from molmoact_ros.reasoning.actions import decode
-    from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
-
-    data = DataSet(folder / "data", "")
-    ticks = [data.tick(0), data.tick(1)]
-
-    def truth(tick: object) -> Thought:
-        if tick is ticks[1]:
-            raise ThoughtRefused("bad")
-        actions = data.statistics.unnormalise(decode(ticks[0].bins))
-        return Thought(
-            "", ticks[0].depth.reshape(10, 10), ticks[0].trace.astype(np.float32), actions
-        )
-
-    found = decoded_metrics(truth, data, ticks)
-    assert found["first_mm"] == found["chunk_deg"] == found["trace_units"] == 0.0
-    assert found["depth_codes"] == 1.0 and found["refused"] == 0.5
-
-
-def test_traces_of_different_length_are_compared_evenly() -> None:
-    truth = np.array([[0, 0], [10, 0], [20, 0]], np.uint8)
-    assert trace_error(np.array([[0, 3], [20, 3]], np.float32), truth) == pytest.approx(3.0)
-
-
-def test_the_command_refuses_a_crop_that_the_robot_would_not_make(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["train", "--data", str(folder / "data"), "--out", str(tmp_path), "--device", "cpu"]
-    assert main([*command, "--base", str(folder / "base")]) == 2
-    assert "center_crop" in capsys.readouterr().err
-    assert main([*command, "--size", "nano"]) == 2
-    assert "trained in full" in capsys.readouterr().err

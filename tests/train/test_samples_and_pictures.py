@@ -148,6 +148,26 @@ def test_a_varied_sample_repeats_with_its_generator(data: DataSet, tick: Tick) -
     assert not np.array_equal(a.pictures[0], other.pictures[0])
 
 
+def test_the_answers_trace_follows_the_visits_own_crop(data: DataSet, tick: Tick) -> None:
+    """A network that is told where things were before the crop learns to point beside them."""
+    trace = np.array([[128, 120], [140, 130], [150, 125]], np.uint8)
+    centred = replace(tick, trace=trace)
+    recipe = replace(PRESETS["nano-cpu"], crop=0.7, jitter=False)
+    contract = AnswerContract(data.statistics)
+    shifts = set()
+    for seed in range(5):
+        made = varied(centred, data.card, recipe, np.random.default_rng(seed), "reason")
+        crop = random_crop(np.random.default_rng(seed), recipe.crop)
+        assert np.array_equal(made.pictures[0], cropped(tick.pictures[0], crop))
+        found = parse_answer(made.answer, contract).trace
+        assert np.array_equal(found, moved_trace(trace, crop))
+        shifts.add(tuple(found[0]))
+        still = replace(data.card, crop_moves_trace=False)
+        made = varied(centred, still, recipe, np.random.default_rng(seed), "reason")
+        assert np.array_equal(parse_answer(made.answer, contract).trace, trace)
+    assert len(shifts) > 1
+
+
 def test_colours_change_a_little() -> None:
     grey = np.full((8, 8, 3), 100, np.uint8)
     out = jittered(grey, np.random.default_rng(1)).astype(int)

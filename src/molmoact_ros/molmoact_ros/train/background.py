@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from molmoact_ros.train.recipe import PRESETS, BadRecipe, changed
+from molmoact_ros.train.recipe import PRESETS, BadRecipe, changed, overrides
 from molmoact_ros.train.sizes import SIZES
 from molmoact_ros.train.tracker import METRICS
 
@@ -49,13 +49,11 @@ class Wanted:
             raise BadRecipe(f"unknown size {self.size!r}; use one of {', '.join(SIZES)}")
         if self.preset not in PRESETS:
             raise BadRecipe(f"unknown preset {self.preset!r}; use one of {', '.join(PRESETS)}")
-        if wrong := [text for text in self.fields if "=" not in text]:
-            raise BadRecipe(f"{wrong[0]!r} is no override; write FIELD=VALUE")
         changed(PRESETS[self.preset], self._overrides)
 
     @property
     def _overrides(self) -> dict[str, str]:
-        return dict(text.split("=", 1) for text in self.fields)
+        return overrides(self.fields)
 
     @property
     def steps(self) -> int:

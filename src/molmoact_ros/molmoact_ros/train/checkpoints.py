@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
+from molmoact_ros.train.identity import changes
 from molmoact_ros.train.processes import World
 from molmoact_ros.train.recipe import BadRecipe, Recipe
 
@@ -46,16 +47,21 @@ def save_state(
     step: int,
     recipe: Recipe,
     world: World,
+    data: Mapping[str, Any],
 ) -> Path:
-    """Write ``step-N`` below ``folder`` and forget old ones. Every process calls it."""
+    """Write ``step-N`` below ``folder`` and forget old ones. Every process calls it. data: what
+    ``identity_of`` says about the samples.
+    """
     path = folder / f"step-{step:08d}"
     if world.first and path.exists() and not (path / STATE).is_file():
         shutil.rmtree(path)
     world.wait()
     state_dict_saver.save(_state(module, optimisers), checkpoint_id=path, no_dist=world.size == 1)
     if world.first:
-        state = {"step": step, "position": step * recipe.batch, "batch": recipe.batch}
-        (path / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+        position = {"step": step, "position": step * recipe.batch, "batch": recipe.batch}
+        scratch = path / "state.part"
+        scratch.write_text(json.dumps({**position, "data": data}) + "\n", encoding="utf-8")
+        scratch.replace(path / STATE)
         complete = sorted(p for p in folder.glob("step-*") if (p / STATE).is_file())
         for old in complete[: -recipe.keep]:
             shutil.rmtree(old)
@@ -69,13 +75,21 @@ def load_state(
     optimisers: Sequence[torch.optim.Optimizer],
     recipe: Recipe,
     world: World,
+    data: Mapping[str, Any] | None = None,
 ) -> int:
-    """Continue from ``path``; the step that comes next. Raises BadRecipe for another batch."""
+    """Continue from ``path``; the step that comes next. data: what is trained on now, None where
+    that does not matter. Raises BadRecipe for another batch or other data.
+    """
     state = json.loads((path / STATE).read_text(encoding="utf-8"))
     if state["batch"] != recipe.batch:
         raise BadRecipe(
             f"{path} was trained with batches of {state['batch']}, the recipe says {recipe.batch}; "
             "keep the batch, or choose another output folder"
+        )
+    if data is not None and "data" in state and (wrong := changes(state["data"], data)):
+        raise BadRecipe(
+            f"{path} cannot be continued at the same sample: {'; '.join(wrong)}. Train on the data "
+            "it was trained on, or choose another output folder (with --base an export of this run)"
         )
     values = _state(module, optimisers)
     state_dict_loader.load(values, checkpoint_id=path, no_dist=world.size == 1)

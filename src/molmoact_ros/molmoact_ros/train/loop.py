@@ -13,30 +13,19 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
 import torch
 
-from molmoact_ros.data.dataset import DataSet
-from molmoact_ros.model.checkpoint import load_checkpoint
-from molmoact_ros.model.image_processor import ImageProcessor
-from molmoact_ros.model.molmoact import MolmoAct
-from molmoact_ros.model.tokenizer import MolmoActTokenizer
-from molmoact_ros.train.adapters import add_adapters
 from molmoact_ros.train.batches import Batch
 from molmoact_ros.train.checkpoints import load_state, newest, save_state
-from molmoact_ros.train.heldout import Decoder, decoded_metrics, spread_ticks, teacher_forced
+from molmoact_ros.train.heldout import HeldOut, Stopped
+from molmoact_ros.train.identity import identity_of
+from molmoact_ros.train.loading import load_network, settle
 from molmoact_ros.train.loss import Learner, recompute_blocks
-from molmoact_ros.train.optimiser import (
-    clip_groups,
-    make_optimisers,
-    rate_share,
-    set_rates,
-    train_parts,
-)
+from molmoact_ros.train.optimiser import clip_groups, make_optimisers, rate_share, set_rates
 from molmoact_ros.train.packed_attention import packed_hidden, quick_vision
 from molmoact_ros.train.processes import World, spread, sum_gradients
 from molmoact_ros.train.stream import Source, Visits, batches
@@ -73,7 +62,7 @@ class Trainer:
         self._watch, self._stop = watch, False
         self._cuda = world.device.type == "cuda"
         self._fused = recipe.mode == "replicate" or self._cuda
-        self.network = self._network()
+        self.network = load_network(source.base, recipe, world)
         self.learner = Learner(
             self.network,
             recipe.z_loss,
@@ -81,17 +70,21 @@ class Trainer:
             self._bins(),
             recipe.sight,
             recipe.aim,
-        ).to(world.device)
-        if recipe.method == "full" and world.device.type == "cpu":
+        )
+        if recipe.method == "full" and not self._cuda:
             quick_vision(self.network)
         if recipe.recompute:
             recompute_blocks(self.network)
         self._by_hand = spread(self.learner, world, recipe.mode)
+        settle(self.learner, recipe, world)
+        self._held_out = HeldOut(source, self.learner, world)
         self.optimisers = make_optimisers(self.learner, recipe, fused=self._fused)
-        self.first_step = 0
+        self.first_step, self._data = 0, identity_of(source)
         found = newest(out)
         if found is not None:
-            self.first_step = load_state(found, self.learner, self.optimisers, recipe, world)
+            self.first_step = load_state(
+                found, self.learner, self.optimisers, recipe, world, self._data
+            )
             log.info("continuing at step %d", self.first_step)
         if recipe.compile:
             self.network.model.transformer.compile(dynamic=True)
@@ -119,12 +112,16 @@ class Trainer:
                     tracker.report(step, values)
                     since, samples, tokens = time.monotonic(), 0, 0.0
                     going = self._watch is None or self._watch.step(step, values)
-                if recipe.look_every and (step % recipe.look_every == 0 or step == recipe.steps):
+                last = step == recipe.steps
+                stopping = world.any(self._stop or not going)
+                if not stopping and recipe.look_every and (last or step % recipe.look_every == 0):
                     self._look(step, tracker)
                     since, samples, tokens = time.monotonic(), 0, 0.0
-                stopping = world.any(self._stop or not going)
-                if step % recipe.save_every == 0 or step == recipe.steps or stopping:
-                    save_state(self.out, self.learner, self.optimisers, step, recipe, world)
+                    stopping = world.any(self._stop)
+                if step % recipe.save_every == 0 or last or stopping:
+                    save_state(
+                        self.out, self.learner, self.optimisers, step, recipe, world, self._data
+                    )
                     saved = step
                 if stopping:
                     break
@@ -163,51 +160,15 @@ class Trainer:
         }  # fmt: skip
 
     def _look(self, step: int, tracker: Tracker) -> None:
-        """Held-out numbers. Sharded networks are looked at by all processes together."""
-        sharded = self.recipe.mode == "shard" and self.world.size > 1
-        if not self.world.first and not sharded:
-            return
-        data = self._held_out
-        if not len(data):
-            return
-        recipe = self.recipe
-        reading = self._reading
-        with self._precision():
-            ticks = spread_ticks(data, recipe.look_samples)
-            values = teacher_forced(self.learner, data, ticks, reading, recipe)
-            if recipe.look_decoded and not sharded:
-                self.learner.eval()
-                decoder = Decoder(self.network, reading, data)
-                chosen = spread_ticks(data, recipe.look_decoded)
-                values |= decoded_metrics(decoder.answer, data, chosen)
-                self.learner.train()
-        tracker.report(step, values, "look")
-
-    @cached_property
-    def _held_out(self) -> DataSet:
-        return DataSet(self.source.folders[0], "held_out")
-
-    @cached_property
-    def _reading(self) -> tuple[MolmoActTokenizer, ImageProcessor]:
-        return Visits(self.source).reading
-
-    def _network(self) -> MolmoAct:
-        recipe = self.recipe
-        frozen16 = self._cuda and recipe.method == "lora"
-        dtype = torch.bfloat16 if frozen16 else torch.float32
-        # On the CPU first when it will be sharded: no process may need room for all of it.
-        where = "cpu" if recipe.mode == "shard" else str(self.world.device)
-        network = load_checkpoint(self.source.base, where, dtype).model
-        if recipe.method == "lora":
-            add_adapters(network, recipe.rank, recipe.alpha, recipe.seed)
-        else:
-            train_parts(network, recipe)
-        return network
+        """Held-out numbers; none when a signal came meanwhile: saving is more urgent."""
+        with self._precision(), contextlib.suppress(Stopped):
+            if values := self._held_out.look(lambda: self._stop):
+                tracker.report(step, values, "look")
 
     def _bins(self) -> BinTargets | None:
         if self.recipe.bin_sigma <= 0.0:
             return None
-        tokenizer = self._reading[0]
+        tokenizer = Visits(self.source).reading[0]
         bins = BinTargets.make(bin_tokens(tokenizer), self.recipe.bin_sigma)
         if self.recipe.trace_sigma <= 0.0:
             return bins

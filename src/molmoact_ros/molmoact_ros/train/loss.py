@@ -6,7 +6,7 @@ table for a vocabulary of 152,000 would be three times as large.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +18,8 @@ from molmoact_ros.train.batches import Batch
 from molmoact_ros.train.packed_attention import fits, packed_hidden
 from molmoact_ros.train.sight import Sight
 from molmoact_ros.train.targets import BinTargets
+
+Found = TypeVar("Found")
 
 
 class Learner(nn.Module):
@@ -79,6 +81,12 @@ class Learner(nn.Module):
             tops = logits[:, 0] - chances[:, 0]
             trained = trained + self._z_loss * tops.square()
         return trained.sum() + seen + aimed, entropy.sum().detach()
+
+    def whole(self, work: Callable[[], Found]) -> Found:
+        """What ``work`` returns. A sharded network gathers its parts as in ``forward`` while it
+        works, so it may use the network's own methods.
+        """
+        return work()
 
     def logits(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits float32 [learned, vocab] and their targets [learned], in reading order."""

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from molmoact_ros.data.rows import BadData
+from molmoact_ros.train.recipe import BadRecipe
+
 EPOCH_STRIDE = 1771
 
 
@@ -24,10 +27,10 @@ class Order:
         self, sizes: Sequence[int], seed: int, weights: Sequence[float] | None = None
     ) -> None:
         if not sizes or min(sizes) < 1:
-            raise ValueError(f"data sets hold {list(sizes)} samples; each needs at least one")
+            raise BadData(f"data sets hold {list(sizes)} samples; each needs at least one")
         chances = np.asarray(weights if weights is not None else np.sqrt(sizes), dtype=np.float64)
         if chances.shape != (len(sizes),) or chances.min() < 0 or chances.sum() <= 0:
-            raise ValueError(f"weights {chances.tolist()} do not fit {len(sizes)} data sets")
+            raise BadRecipe(f"weights {chances.tolist()} do not fit {len(sizes)} data sets")
         self._sizes = list(sizes)
         self._seed = seed
         self._ends = np.cumsum(chances / chances.sum())
@@ -54,10 +57,10 @@ class Order:
 def share(step: int, batch: int, rank: int, world: int) -> range:
     """Positions of one process at one step: a contiguous part of the global batch.
 
-    Raises ValueError when the batch cannot be divided evenly.
+    Raises BadRecipe when the batch cannot be divided evenly.
     """
     if batch % world:
-        raise ValueError(
+        raise BadRecipe(
             f"a batch of {batch} cannot be shared by {world} processes; choose a "
             "multiple of the number of processes"
         )

@@ -76,7 +76,7 @@ def spread(learner: Learner, world: World, mode: str) -> list[nn.Parameter]:
     if world.size == 1 or mode == "replicate":
         return trained
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(world.device.type, (world.size,))
     frozen_base = any(not p.requires_grad for p in learner.parameters())
@@ -89,6 +89,7 @@ def spread(learner: Learner, world: World, mode: str) -> list[nn.Parameter]:
         # Losses are divided by the global count of tokens: gradients add up, they do not average.
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
+    register_fsdp_forward_method(learner, "whole")
     return trained if frozen_base else []
 
 

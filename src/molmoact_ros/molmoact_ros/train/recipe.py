@@ -5,7 +5,7 @@ appendices) and of its public launch settings; every one can be overridden on th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, get_type_hints
@@ -186,6 +186,14 @@ PRESETS: Mapping[str, Recipe] = MappingProxyType(
     }
 )  # fmt: skip
 """Names for ``--preset``."""
+
+
+def overrides(texts: Sequence[str]) -> dict[str, str]:
+    """Of FIELD=VALUE. Raises BadRecipe."""
+    for text in texts:
+        if "=" not in text:
+            raise BadRecipe(f"{text!r} is no override; write FIELD=VALUE, as in steps=500")
+    return dict(text.split("=", 1) for text in texts)
 
 
 def changed(recipe: Recipe, values: Mapping[str, str]) -> Recipe:

@@ -5,6 +5,7 @@ Workers open the data set themselves (spawned, not forked: the picture code keep
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from molmoact_ros.data.dataset import DataSet, Tick
+from molmoact_ros.data.rows import BadData
 from molmoact_ros.model.config import load_config, read_json
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.image_settings import settings_from_dict
@@ -126,7 +128,13 @@ class Visits(Dataset[Sample | Packed]):
 
     @cached_property
     def sets(self) -> list[DataSet]:
-        return [DataSet(folder, self.source.split) for folder in self.source.folders]
+        sets = [DataSet(folder, self.source.split) for folder in self.source.folders]
+        if empty := [str(data.folder) for data in sets if not len(data)]:
+            raise BadData(
+                f"{', '.join(empty)}: no tick to train on (split {self.source.split!r}); leave the "
+                "data set out, or label more episodes"
+            )
+        return sets
 
     @cached_property
     def bins(self) -> list[int]:
@@ -169,6 +177,14 @@ class _Micro:
         return (self._recipe.steps - self._first) * -(-mine // self._recipe.micro)
 
 
+def _deaf(_number: int) -> None:
+    """A scheduler, torchrun and Ctrl-C send their signal to whole groups of processes. The one that
+    trains saves first; these end with it.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def batches(
     source: Source, first_step: int, rank: int = 0, world: int = 1
 ) -> Iterator[list[Batch]]:
@@ -181,6 +197,7 @@ def batches(
         collate_fn=collate,
         num_workers=recipe.workers,
         multiprocessing_context="spawn" if recipe.workers else None,
+        worker_init_fn=_deaf,
         persistent_workers=bool(recipe.workers),
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if recipe.workers else None,
