@@ -152,6 +152,17 @@ def test_v21_with_the_columns_of_molmoact_dataset(
     )  # fmt: skip
 
 
+def test_an_import_can_keep_the_bins_of_another_set(folder: Path, tmp_path: Path) -> None:
+    write_v2(tmp_path / "in", ("first_view", "wrist_image"))
+    command = ["convert", "import-lerobot", str(tmp_path / "in"), "--out", str(tmp_path / "d")]
+    command += ["--molmoact-columns", "--set", "image_size=[64, 48]", "--statistics"]
+    command += [str(folder / "dataset_statistics.json"), "--set", "name=test_arm"]
+    assert main(command) == 0
+    kept, own = DataSet(tmp_path / "d", "").statistics, DataSet(folder, "").statistics
+    np.testing.assert_array_equal(kept.q99, own.q99)
+    assert kept.num_transitions == 0 and kept.card["gripper_raw"] == "0open_1closed"
+
+
 def test_films_of_v21_are_read_frame_by_frame(tmp_path: Path) -> None:
     write_v2(tmp_path, ("first_view", "wrist_image"), kind="video")
     ticks, _ = next(iter(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD)))

@@ -79,11 +79,14 @@ def test_files_without_poses_bring_no_state(tmp_path: Path) -> None:
     assert data.episodes[0].states.shape == (12, 0) and data.statistics.proprio is None
 
 
-def test_a_suite_becomes_a_data_set_with_open_as_one(tmp_path: Path) -> None:
+def test_a_suite_becomes_a_data_set_with_open_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_file(tmp_path / "suite/close_the_drawer_demo.hdf5")
     out = tmp_path / "data"
     assert main(["convert", "import-libero", str(tmp_path / "suite"), "--out", str(out)]) == 0
     data = DataSet(out, "")
+    assert "actions stay in units of the controller" in capsys.readouterr().err
     training = data.statistics.normalise(data.episodes[0].actions)[:, 6]
     assert training[0] == 1.0 and training[-1] == 0.0
     assert (data.card.fps, data.card.delta_frame, data.card.trace_source) == (20.0, "base", "none")

@@ -79,6 +79,8 @@ def _tell(out: Path, done: Exported) -> None:
 
 def _import(values: argparse.Namespace) -> int:
     card, assumed = import_card(values)
+    if values.what == "import-libero":
+        assumed = f"actions stay in units of the {ACTION_UNITS}; {assumed}".removesuffix("; ")
     if assumed:
         sys.stderr.write(assumed + "\n")
     given = given_statistics(values.statistics, card) if values.statistics else None
