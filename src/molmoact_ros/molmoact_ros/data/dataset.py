@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from molmoact_ros.data.rows import (
     read_rows,
     write_rows,
 )
+from molmoact_ros.data.split import split_of
 from molmoact_ros.reasoning.actions import encode
 from molmoact_ros.reasoning.statistics import (
     ActionStatistics,
@@ -33,27 +33,6 @@ from molmoact_ros.reasoning.statistics import (
 )
 
 STATISTICS, EPISODES, QUARANTINE = "dataset_statistics.json", "episodes.json", "quarantine.json"
-HELD_OUT_SHARE, HELD_OUT_LEAST = 0.05, 2
-
-
-def split_of(episodes: Mapping[str, str], share: float = HELD_OUT_SHARE) -> dict[str, str]:
-    """Episode id to "train" or "held_out", by a hash of the id; ``episodes``: id to instruction.
-
-    At least two a task are held out when it has ten or more, so that small tasks keep their
-    demonstrations. Adding episodes moves none from train to held_out unless its hash says so.
-    """
-    split = {}
-    by_task: dict[str, list[str]] = {}
-    for name, task in episodes.items():
-        by_task.setdefault(task, []).append(name)
-    for names in by_task.values():
-        ordered = sorted(names, key=lambda n: hashlib.sha256(n.encode()).hexdigest())
-        count = max(round(share * len(names)), HELD_OUT_LEAST if len(names) >= 10 else 0)
-        for place, name in enumerate(ordered):
-            split[name] = "held_out" if place < count else "train"
-    if "held_out" not in split.values() and len(split) > 1:
-        split[min(split, key=lambda n: hashlib.sha256(n.encode()).hexdigest())] = "held_out"
-    return split
 
 
 def finish(
@@ -64,9 +43,9 @@ def finish(
 ) -> ActionStatistics:
     """Statistics over the kept train ticks, bins, numbers and the list of episodes.
 
-    Repeating it after more episodes were added is safe. ``problems``: source to reason, for the
-    quarantine list. ``statistics``: use these, so that data that still grows keeps its bins.
-    Raises BadData when there is no episode.
+    Repeating it after more episodes were added is safe: the split so far stays. ``problems``:
+    source to reason, for the quarantine list. ``statistics``: use these, so that data that still
+    grows keeps its bins. Raises BadData when there is no episode.
     """
     paths = sorted((folder / LABELS).glob("*.parquet"))
     episodes = sorted(
@@ -76,7 +55,11 @@ def finish(
     if not episodes:
         why = "; ".join(f"{k}: {v}" for k, v in list(problems.items())[:3])
         raise BadData(f"{folder}: no episode could be labelled. {why or 'Give a folder of bags'}")
-    split = split_of({rows.info["episode_id"]: rows.info["instruction"] for _, rows in episodes})
+    known = read_episodes(folder) if (folder / EPISODES).is_file() else []
+    split = split_of(
+        {rows.info["episode_id"]: rows.info["instruction"] for _, rows in episodes},
+        {entry["episode_id"]: entry["split"] for entry in known},
+    )
     train = [rows for _, rows in episodes if split[rows.info["episode_id"]] == "train"]
     if statistics is None:
         statistics = compute_statistics(
@@ -237,6 +220,15 @@ def read_episodes(folder: Path) -> list[dict[str, Any]]:
     if not isinstance(found, list):
         raise BadData(f"{path}: no list of episodes; run molmoact label again")
     return found
+
+
+def read_quarantine(folder: Path) -> dict[str, str]:
+    """Recordings that could not be used and why; empty when nobody wrote any."""
+    try:
+        found = json.loads((folder / QUARANTINE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def _write(path: Path, value: Sequence[Any] | Mapping[str, Any]) -> None:

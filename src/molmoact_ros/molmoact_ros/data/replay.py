@@ -1,13 +1,19 @@
-"""An episode's decoded actions added up, against the poses that were recorded.
+"""An episode's actions added up, against the poses that were recorded.
 
 What the model is taught goes through clipping, 256 bins and a frame convention; whether the same
-motion comes out is best seen by driving it again.
+motion comes out is best seen by driving it again. Rows hold commanded differences and measured
+poses: an arm follows its commands by a constant time, so one time shift for the whole data set is
+allowed and nothing else. Nothing is anchored again on the way: rounding to bins adds up to well
+below a centimetre in an episode, and a drift must show.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation, Slerp
 
 from molmoact_ros.data.card import DataCard
 from molmoact_ros.data.rows import BadData, EpisodeRows
@@ -17,6 +23,76 @@ from molmoact_ros.reasoning.statistics import ActionStatistics
 
 LONGEST_LAG = 4
 """Ticks by which an arm may follow its commands."""
+LAG_STEP = 0.25
+FASTEST = 3.0
+"""Metres a second; no arm's tool is faster, so such numbers are no metres."""
+
+
+@dataclass(frozen=True)
+class Error:
+    """Largest distance of a driven path from the recorded one: metres, radians."""
+
+    metres: float
+    radians: float
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Measured tool poses of an episode at any of its times, seconds from its first tick.
+
+    Between ticks: linear, rotations by slerp.
+    """
+
+    times: Floats
+    positions: Floats
+    rotations: Rotation
+
+    @staticmethod
+    def of(rows: EpisodeRows) -> Recorded:
+        states = rows.states.astype(np.float64)
+        return Recorded(rows.timestamps, states[:, :3], Rotation.from_euler("xyz", states[:, 3:6]))
+
+    def at(self, times: Floats) -> tuple[Floats, Rotation]:
+        """Positions [N, 3] and N rotations at ``times`` [N], which lie within the episode."""
+        columns = [np.interp(times, self.times, column) for column in self.positions.T]
+        return np.stack(columns, axis=1), Slerp(self.times, self.rotations)(times)
+
+    def pose(self, time: float) -> Pose:
+        position, rotation = self.at(np.array([time]))
+        return Pose(position[0], rotation[0].as_quat())
+
+    def error(self, poses: Sequence[Pose], times: Floats, lag: float) -> Error:
+        """Of ``poses`` at ``times`` [N] from what was measured ``lag`` seconds later.
+
+        Times outside the episode are left out; infinite when none is inside.
+        """
+        wanted = times + lag
+        inside = np.flatnonzero((wanted >= self.times[0]) & (wanted <= self.times[-1]))
+        if not inside.size:
+            return Error(float("inf"), float("inf"))
+        positions, rotations = self.at(wanted[inside])
+        driven = np.stack([poses[i].position for i in inside])
+        turned = Rotation.from_quat(np.stack([poses[i].quaternion for i in inside]))
+        return Error(
+            float(np.linalg.norm(driven - positions, axis=1).max()),
+            float((turned * rotations.inv()).magnitude().max()),
+        )
+
+
+def why_not_replayed(rows: EpisodeRows, card: DataCard) -> str:
+    """Why this episode's actions cannot be compared with its states; empty when they can."""
+    if rows.chunks is not None:
+        return "scattered states are no recording"
+    if rows.actions.shape[1] != 7 or card.gripper_dims not in ((6,), (-1,)):
+        return f"actions have {rows.actions.shape[1]} dimensions, not a pose and one gripper"
+    if len(rows) < 3:
+        return f"an episode of {len(rows)} ticks"
+    if rows.states.shape[1] < 6 or not np.ptp(rows.states[:, :6], axis=0).any():
+        return "no recorded tool poses"
+    speed = float(np.quantile(np.linalg.norm(rows.actions[:, :3], axis=1), 0.99)) * card.fps
+    if speed > FASTEST:
+        return f"actions are no metres ({speed:.0f} m/s), but units of a controller"
+    return ""
 
 
 def decoded_actions(rows: EpisodeRows, statistics: ActionStatistics) -> Floats:
@@ -39,30 +115,28 @@ def replayed(first: Pose, actions: Floats, frame: str) -> list[Pose]:
     return poses
 
 
-def replay_error(
-    rows: EpisodeRows, statistics: ActionStatistics, card: DataCard
-) -> tuple[float, float]:
-    """Mean distance (metres, radians) of the replayed from the recorded path.
+def knots(rows: EpisodeRows, first: Pose, actions: Floats, card: DataCard) -> list[Pose]:
+    """Commanded poses [T + 1] at the ticks and at the end of the last one."""
+    return [first, *replayed(first, actions, card.delta_frame)]
 
-    The recorded arm lags behind its commands by a constant time: the best lag of a few ticks
-    counts. The commanded start is not recorded, so both paths are compared from their means.
+
+def replay_error(rows: EpisodeRows, actions: Floats, card: DataCard, lag: float) -> Error:
+    """Of ``actions`` [T, D] added up from the first pose, measured ``lag`` seconds later."""
+    recorded = Recorded.of(rows)
+    lag = min(lag, float(rows.timestamps[-1]) / 2)
+    poses = knots(rows, recorded.pose(lag), actions, card)
+    return recorded.error(poses[:-1], rows.timestamps, lag)
+
+
+def arm_lag(episodes: Sequence[EpisodeRows], card: DataCard) -> float:
+    """Seconds by which the arm follows its commands: the one time shift at which half of the
+    episodes fit best. None is looked for where actions are differences of measured poses.
     """
-    recorded = [state_pose(state) for state in rows.states]
-    driven = replayed(recorded[0], decoded_actions(rows, statistics), card.delta_frame)
-    a = np.stack([pose.position for pose in driven])
-    b = np.stack([pose.position for pose in recorded])
-    best = (float("inf"), float("inf"))
-    for lag in range(min(LONGEST_LAG, len(b) - 2) + 1):
-        # Row i of the replay is the pose at tick i + 1.
-        x, y = a[: len(a) - 1 - lag], b[1 + lag :]
-        metres = float(np.linalg.norm((x - x.mean(0)) - (y - y.mean(0)), axis=1).mean())
-        turns = [p.angle_to(q) for p, q in zip(driven[: len(x)], recorded[1 + lag :], strict=True)]
-        if metres < best[0]:
-            best = metres, float(np.mean(turns))
-    return best
-
-
-def state_pose(state: NDArray[np.float32]) -> Pose:
-    """Pose of a stored state (x y z roll pitch yaw ...)."""
-    values = state.astype(np.float64)
-    return Pose(values[:3], quaternion_from_rpy(*map(float, values[3:6])))
+    if card.action_source == "measured":
+        return 0.0
+    shifts = np.arange(0.0, LONGEST_LAG + LAG_STEP, LAG_STEP) / card.fps
+    fits = [
+        np.median([replay_error(r, r.actions.astype(np.float64), card, s).metres for r in episodes])
+        for s in map(float, shifts)
+    ]
+    return float(shifts[int(np.argmin(fits))])
