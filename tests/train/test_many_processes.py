@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from molmoact_ros.model.checkpoint import load_checkpoint, save_weights
+from molmoact_ros.train.loading import load_network, settle
+from molmoact_ros.train.loss import Learner
+from molmoact_ros.train.processes import World
 
 sys.path.insert(0, str(Path(__file__).parent))
 from train_helpers import small_recipe, source_of
@@ -45,6 +48,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def last_look(out: Path) -> dict[str, float]:
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return next(line for line in lines[::-1] if line["kind"] == "look")
+
+
+def test_a_network_to_be_cut_is_mapped_as_stored_and_made_float32_when_it_is_small(
+    folder: Path,
+) -> None:
+    """Eight processes that each hold 33 GB of float32 need more than a machine has."""
+
+    def precisions(mode: str, size: int) -> tuple[set[torch.dtype], set[torch.dtype]]:
+        recipe, world = small_recipe(mode=mode), World(0, size, torch.device("cpu"))
+        learner = Learner(load_network(folder / "base", recipe, world))
+        loaded = {p.dtype for p in learner.parameters()}
+        settle(learner, recipe, world)
+        return loaded, {p.dtype for p in learner.parameters()}
+
+    assert precisions("shard", 2) == ({torch.bfloat16}, {torch.float32})
+    assert precisions("shard", 1) == ({torch.float32}, {torch.float32})
+    assert precisions("replicate", 2) == ({torch.float32}, {torch.float32})
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ of another depth VQ-VAE would be foreign words under any key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from molmoact_ros.data.dataset import STATISTICS
 from molmoact_ros.model.checkpoint import read_origin
 from molmoact_ros.model.config import load_config
 from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS
-from molmoact_ros.reasoning.statistics import ActionStatistics, read_statistics
+from molmoact_ros.reasoning.statistics import CARD, ActionStatistics, read_statistics
 from molmoact_ros.train.recipe import Recipe
 
 _CODES = "depth_codebook"
@@ -37,11 +37,11 @@ def check_base(
     if read_origin(base).upper().startswith("RANDOM"):
         return
     table = load_config(base).norm_stats
-    known = {key: statistics_of({key: table[key]}, key, base) for key in table}
+    cards = [dict(entry.get(CARD, {})) for entry in table.values()]
     for folder in folders:
         card = load_card(folder)
-        if card.name in known and not new_statistics:
-            wrong = _unlike(card, folder, known[card.name])
+        if card.name in table and not new_statistics:
+            wrong = _unlike(card, folder, statistics_of(table, card.name, base))
             if wrong:
                 name = STATISTICS if (base / STATISTICS).is_file() else "config.json"
                 raise BadCard(
@@ -50,7 +50,7 @@ def check_base(
                     "its own (--set 'name=\"mine\"'), or change what it means: --new-statistics"
                 )
         if (recipe.reason > 0.0 or recipe.depth > 0.0) and not new_codes:
-            _check_codes(base, list(known.values()), folder, card)
+            _check_codes(base, cards, folder, card)
 
 
 def statistics_of(source: object, key: str, where: Path) -> ActionStatistics:
@@ -82,13 +82,13 @@ def _unlike(card: DataCard, folder: Path, theirs: ActionStatistics) -> list[str]
 
 
 def _check_codes(
-    base: Path, known: Sequence[ActionStatistics], folder: Path, card: DataCard
+    base: Path, cards: Sequence[Mapping[str, object]], folder: Path, card: DataCard
 ) -> None:
     ours = card.depth_codebook
     if card.depth_source == "none" or not ours:
         return
     remedy = "or teach it other codes on purpose with --new-depth-codes"
-    if not (base / CARD_FILE).is_file() and not any(one.card for one in known):
+    if not (base / CARD_FILE).is_file() and not any(cards):
         package = hashlib.sha256(PACKAGE_WEIGHTS.read_bytes()).hexdigest()[:16]
         if ours == package:
             raise BadCard(
@@ -97,7 +97,7 @@ def _check_codes(
                 f"--depth-weights vae-final.pt, {remedy}"
             )
         return
-    theirs = {str(one.card[_CODES]) for one in known if one.card.get(_CODES)}
+    theirs = {str(known[_CODES]) for known in cards if known.get(_CODES)}
     if not theirs and (base / CARD_FILE).is_file():
         theirs = {load_card(base).depth_codebook} - {""}
     if theirs and ours not in theirs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -17,6 +18,11 @@ import torch.distributed as dist
 from torch import nn
 
 from molmoact_ros.train.loss import Learner
+
+PATIENCE = timedelta(hours=1)
+"""The others wait while the first process decodes held-out answers or saves; ten minutes, the
+usual time, can be too short for that.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ def join_world(device: str = "") -> World:
         where = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(where)
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
     return World(rank, size, where)
 
 
