@@ -1,4 +1,4 @@
-"""LeRobot sets, both ways: nothing is skipped or guessed without a word, labels survive."""
+"""Our sets as LeRobot sets and back: what is declared is there, labels survive."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from molmoact_ros.cli import main
+from molmoact_ros.data import convert_command
 from molmoact_ros.data.dataset import DataSet
 from molmoact_ros.data.label import startable
-from molmoact_ros.data.lerobot import MOLMOACT_HOUSEHOLD, Keys, clean_of, read_lerobot
+from molmoact_ros.data.lerobot import clean_of
 from molmoact_ros.data.lerobot_export import export_lerobot
 from molmoact_ros.data.lerobot_stats import described, together
-from molmoact_ros.data.pictures import rgb_of
 from molmoact_ros.data.rows import BadData, EpisodeRows, write_rows
 
 sys.path.insert(0, str(Path(__file__).parent))
 from data_helpers import CARD, make_data
-from lerobot_helpers import write_film, write_v2
-
-SAY = ["--set", "gripper_raw=0open_1closed", "--set", "delta_frame=base"]
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +75,31 @@ def test_our_own_set_comes_back_with_its_card_labels_and_pictures(
     assert np.abs(error).mean() < 12
 
 
+class Seer:
+    """Stands for the estimator: a slope, whatever it sees."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        assert (folder, device) == (Path("weights"), "cpu")
+
+    def estimate(self, rgb: np.ndarray) -> np.ndarray:
+        return np.tile(np.arange(rgb.shape[1], dtype=np.float32), (rgb.shape[0], 1))
+
+
+def test_labels_that_are_asked_for_anew_replace_those_that_came_along(
+    folder: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert_command, "DepthAnything", Seer)
+    command = ["convert", "import-lerobot", str(exported), "--out", str(tmp_path)]
+    assert main([*command, "--depth-estimator", "weights", "--device", "cpu"]) == 0
+    before, after = DataSet(folder, ""), DataSet(tmp_path, "")
+    assert (after.card.depth_source, after.card.trace_source) == ("estimate", "tf")
+    assert len(after.card.depth_codebook) == 16
+    for name, rows in by_id(after).items():
+        assert (rows.depth == rows.depth[0]).all()
+        assert not np.array_equal(rows.depth, by_id(before)[name].depth)
+        assert rows.traces[0] is not None
+
+
 def test_every_declared_feature_is_a_column_of_that_shape_and_has_statistics(
     exported: Path,
 ) -> None:
@@ -89,10 +111,11 @@ def test_every_declared_feature_is_a_column_of_that_shape_and_has_statistics(
     films = {name for name, f in info["features"].items() if f["dtype"] == "video"}
     assert set(info["features"]) == set(table.column_names) | films == set(stats)
     for name in table.column_names:
-        size, kind = info["features"][name]["shape"][0], table.schema.field(name).type
+        declared, kind = info["features"][name], table.schema.field(name).type
+        size = declared["shape"][0]
+        assert size == 1 or kind.list_size == size
         value = kind if size == 1 else kind.value_type
-        assert size == (1 if size == 1 else kind.list_size)
-        assert value == (pa.bool_() if name == "molmo.use" else pa.type_for_alias(str(value)))
+        assert value == pa.type_for_alias(declared["dtype"])
         assert len(stats[name]["mean"]) == size and stats[name]["count"] == [table.num_rows]
         assert f"stats/{name}/std" in episodes.column_names
     assert len(films) == 2
@@ -130,113 +153,3 @@ def test_disturbed_ticks_are_found_from_where_chunks_may_start(dirty: list[int])
     clean[dirty] = False
     use = startable(clean, 8)
     np.testing.assert_array_equal(startable(clean_of(use, 8), 8), use)
-
-
-def test_v21_with_the_columns_of_molmoact_dataset(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_v2(tmp_path / "in", ("first_view", "wrist_image"))
-    found = list(read_lerobot(tmp_path / "in", CARD, MOLMOACT_HOUSEHOLD))
-    assert len(found) == 2
-    ticks, known = found[0]
-    assert ticks.actions.shape == (6, 7) and ticks.instruction == "close the box"
-    assert len(ticks.pictures) == 2 and known.depth is None
-    command = ["convert", "import-lerobot", str(tmp_path / "in"), "--out", str(tmp_path / "d")]
-    assert main([*command, "--molmoact-columns", "--set", "image_size=[64, 48]"]) == 0
-    told = capsys.readouterr().err
-    assert "assumed, as nobody says otherwise: cameras external wrist, euler" in told
-    assert "MolmoAct-Dataset, as the public code reads it: gripper_raw 0open_1closed" in told
-    card = DataSet(tmp_path / "d", "").card
-    assert (card.gripper_raw, card.trace_source, card.depth_source) == (
-        "0open_1closed", "none", "none",
-    )  # fmt: skip
-
-
-def test_an_import_can_keep_the_bins_of_another_set(folder: Path, tmp_path: Path) -> None:
-    write_v2(tmp_path / "in", ("first_view", "wrist_image"))
-    command = ["convert", "import-lerobot", str(tmp_path / "in"), "--out", str(tmp_path / "d")]
-    command += ["--molmoact-columns", "--set", "image_size=[64, 48]", "--statistics"]
-    command += [str(folder / "dataset_statistics.json"), "--set", "name=test_arm"]
-    assert main(command) == 0
-    kept, own = DataSet(tmp_path / "d", "").statistics, DataSet(folder, "").statistics
-    np.testing.assert_array_equal(kept.q99, own.q99)
-    assert kept.num_transitions == 0 and kept.card["gripper_raw"] == "0open_1closed"
-
-
-def test_films_of_v21_are_read_frame_by_frame(tmp_path: Path) -> None:
-    write_v2(tmp_path, ("first_view", "wrist_image"), kind="video")
-    ticks, _ = next(iter(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD)))
-    greys = [rgb_of(picture).mean() for picture in ticks.pictures[1]]
-    np.testing.assert_allclose(greys, 40 * np.arange(6), atol=4)
-
-
-@pytest.mark.parametrize("damage", ["empty", "text", "short", "missing"])
-def test_a_film_that_cannot_be_read_is_named(tmp_path: Path, damage: str) -> None:
-    """The public loader reads no film and says nothing: labels of no picture at all."""
-    write_v2(tmp_path, ("first_view", "wrist_image"), kind="video")
-    film = tmp_path / "videos/chunk-000/wrist_image/episode_000000.mp4"
-    if damage == "short":
-        write_film(film, 4)
-    elif damage == "missing":
-        film.unlink()
-    else:
-        film.write_text("" if damage == "empty" else "404: not found")
-    with pytest.raises(BadData, match=r"wrist_image/episode_000000\.mp4"):
-        next(iter(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD)))
-
-
-def test_an_episode_without_rows_is_named(tmp_path: Path) -> None:
-    write_v2(tmp_path, ("first_view", "wrist_image"))
-    path = tmp_path / "data/chunk-000/episode_000001.parquet"
-    pq.write_table(pq.read_table(path).slice(0, 0), path)
-    with pytest.raises(BadData, match=r"episode_000001\.parquet: no rows"):
-        list(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD))
-
-
-def test_what_a_folder_does_not_say_must_be_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_v2(tmp_path / "in", ("a", "b"))
-    command = ["convert", "import-lerobot", str(tmp_path / "in"), "--out", str(tmp_path / "d")]
-    command += ["--image", "external=a", "--image", "wrist=b", "--action", "actions"]
-    for say, missing in (([], "gripper_raw, gripper_dims, delta_frame"), (SAY, "gripper_dims")):
-        assert main([*command, *say]) == 2
-        assert f"does not say {missing}; say so" in capsys.readouterr().err
-    assert main([*command, *SAY, "--set", "gripper_dims=[6]", "--set", "fps=10"]) == 2
-    assert "fps is 10, the set has 15" in capsys.readouterr().err
-    assert main([*command, *SAY, "--set", "gripper_dims=[6]", "--set", "trace_source=tf"]) == 2
-    assert "give --pointer" in capsys.readouterr().err
-    assert not (tmp_path / "d").exists()
-
-
-@pytest.mark.parametrize(
-    ("dims", "grippers", "unscaled"), [(8, [7], [7]), (14, [6, 13], [6, 13]), (8, [], [])]
-)
-def test_sets_of_any_number_of_dimensions(
-    tmp_path: Path, dims: int, grippers: list[int], unscaled: list[int]
-) -> None:
-    """The public pipeline scales six and inverts the seventh, whatever the robot is."""
-    write_v2(tmp_path / "in", ("a", "b"), dims)
-    command = ["convert", "import-lerobot", str(tmp_path / "in"), "--out", str(tmp_path / "d")]
-    command += ["--image", "external=a", "--image", "wrist=b", "--action", "actions", *SAY]
-    command += ["--set", "image_size=[64, 48]"]
-    assert main([*command, "--set", "gripper_dims=[6]"]) == 2
-    assert main([*command, "--set", f"gripper_dims={grippers}"]) == 0
-    data = DataSet(tmp_path / "d", "")
-    assert np.flatnonzero(~data.statistics.scaled).tolist() == unscaled
-    assert data.tick(0).bins.shape == (8, dims)
-    assert data.statistics.proprio is None
-    assert data.episodes[0].states.shape[1] == 0  # observation.state is called state there
-
-
-def test_a_camera_that_is_not_there_is_an_error_with_the_names_that_are(tmp_path: Path) -> None:
-    write_v2(tmp_path, ("image",))
-    with pytest.raises(BadData, match=r"no feature 'first_view'.*actions, image, state"):
-        next(iter(read_lerobot(tmp_path, CARD, MOLMOACT_HOUSEHOLD)))
-
-
-def test_another_version_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "meta").mkdir()
-    (tmp_path / "meta/info.json").write_text('{"codebase_version": "v4.0"}')
-    with pytest.raises(BadData, match=r"v2.0, v2.1 and v3.0"):
-        next(iter(read_lerobot(tmp_path, CARD, Keys())))

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depth-estimator", type=Path, help="folder of Depth-Anything-V2-Base-hf")
     parser.add_argument("--depth-weights", type=Path, help="VQ-VAE (vae-final.pt or safetensors)")
     parser.add_argument("--pointer", type=Path, help="folder of a Molmo pointing model")
+    parser.add_argument("--device", default="", help="of these models: cuda if there is one, cpu")
 
 
 def run(values: argparse.Namespace) -> int:
@@ -86,10 +87,11 @@ def _import(values: argparse.Namespace) -> int:
     given = given_statistics(values.statistics, card) if values.statistics else None
     depth, pointer = None, None
     if values.depth_estimator and card.depth_source == "estimate":
-        depth = DepthLabeller(values.depth_weights, DepthAnything(values.depth_estimator))
+        estimator = DepthAnything(values.depth_estimator, values.device)
+        depth = DepthLabeller(values.depth_weights, estimator)
         card = replace(card, depth_codebook=depth.codebook)
     if values.pointer and card.trace_source == "molmo":
-        pointer = MolmoPointer(values.pointer)
+        pointer = MolmoPointer(values.pointer, values.device)
     problems: dict[str, str] = {}
     for number, (ticks, known) in enumerate(_episodes(values, card), 1):
         gripper_columns(card.travelling, ticks.actions.shape[1])
