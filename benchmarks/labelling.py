@@ -4,9 +4,9 @@
     ./run shell python benchmarks/labelling.py BAGS
 
 Runs ``molmoact label`` in one process with one thread and divides the length of the bags by
-the processor time it took, start of Python included: resampling, traces by forward kinematics,
-measured depth through the VQ-VAE (an estimator's time would come on top), rules, statistics,
-parquet and JPEG. Writes benchmarks/results/labelling.json.
+the processor time it took, start of Python included: resampling, traces by measured poses and
+calibration, measured depth through the VQ-VAE (an estimator's time would come on top), rules,
+statistics, parquet and JPEG. Writes benchmarks/results/labelling.json.
 """
 
 from __future__ import annotations
