@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import threading
 import time
@@ -19,8 +18,11 @@ from rclpy.node import Node
 
 from molmoact_ros.nodes import trainer_node
 from molmoact_ros.nodes.page_training import PageTraining
-from molmoact_ros.train.background import BackgroundTraining
+from molmoact_ros.train.launch import Launch
 from molmoact_ros.web.page import PageError, PageState
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
+from train_helpers import small_recipe, source_of
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -50,7 +52,7 @@ class Person:
 
     def __init__(self) -> None:
         self.trainer = trainer_node.TrainerNode()
-        self.trainer.set_parameters([rclpy.Parameter("report_period", value=0.1)])
+        self.set(report_period=0.1)
         self.trainer.trigger_configure()
         self.trainer.trigger_activate()
         self.node = Node("person")
@@ -72,6 +74,11 @@ class Person:
         self.until(future.done)
         return future.result()
 
+    def set(self, **parameters: object) -> None:
+        """Of the trainer."""
+        for name, value in parameters.items():
+            self.trainer.set_parameters([rclpy.Parameter(name, value=value)])
+
     def close(self) -> None:
         self.trainer.halt()
         self.executor.shutdown()
@@ -79,15 +86,25 @@ class Person:
         self.trainer.destroy_node()
 
 
+def instead(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """The node starts ``script`` where it would start the training."""
+    monkeypatch.setattr(Launch, "command", (sys.executable, "-c", script))
+
+
 @pytest.fixture
-def person(monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
-    fake = functools.partial(BackgroundTraining, command=(sys.executable, "-c", TRAINS))
-    monkeypatch.setattr(trainer_node, "BackgroundTraining", fake)
+def real_person() -> Iterator[Person]:
+    """Whose trainer starts what it would start for anybody."""
     rclpy.init()
     made = Person()
     yield made
     made.close()
     rclpy.try_shutdown()
+
+
+@pytest.fixture
+def person(real_person: Person, monkeypatch: pytest.MonkeyPatch) -> Person:
+    instead(monkeypatch, TRAINS)
+    return real_person
 
 
 def goal(tmp_path: Path, steps: int) -> FineTune.Goal:
@@ -138,9 +155,7 @@ def test_the_page_starts_what_the_trainer_is_set_up_for(person: Person, tmp_path
     asked.start()
     person.until(lambda: not asked.is_alive())
     assert "its parameters data, out" in refused[0]
-    for name, value in (("data", str(tmp_path)), ("out", str(tmp_path / "run")),
-                        ("size", "micro"), ("preset", "micro-cpu")):  # fmt: skip
-        person.trainer.set_parameters([rclpy.Parameter(name, value=value)])
+    person.set(data=str(tmp_path), out=str(tmp_path / "run"), size="micro", preset="micro-cpu")
     asked = threading.Thread(target=lambda: refused.append(said(training.start)))
     asked.start()
     person.until(lambda: shown().get("step", 0) > 0)
@@ -176,8 +191,7 @@ def test_halting_while_the_checkpoint_loads_is_an_end_in_order(
     person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing handles SIGTERM then: the process ends with a status that is not 0."""
-    fake = functools.partial(BackgroundTraining, command=(sys.executable, "-c", LOADS))
-    monkeypatch.setattr(trainer_node, "BackgroundTraining", fake)
+    instead(monkeypatch, LOADS)
     over = person.send(goal(tmp_path, 500)).get_result_async()
     person.until(lambda: "training in" in person.trainer.diagnose()[1])
     person.trainer.halt()
@@ -185,3 +199,43 @@ def test_halting_while_the_checkpoint_loads_is_an_end_in_order(
     result = over.result().result
     assert result.reason == result.CANCELED
     assert "ended with status -15" in result.message
+
+
+def real_goal(folder: Path, out: str, steps: int) -> FineTune.Goal:
+    """A network of a hundred thousand numbers on a few ticks."""
+    fields = {"steps": steps, "batch": 2, "micro": 2, "log_every": 1, "look_every": 0,
+              "bin_sigma": 0.0}  # fmt: skip
+    return FineTune.Goal(
+        data=str(folder / "data"),
+        out=str(folder / out),
+        base=str(folder / "base"),
+        preset="nano-cpu",
+        fields=[f"{name}={value}" for name, value in fields.items()],
+    )
+
+
+def saved(folder: Path) -> list[str]:
+    return [path.parent.name for path in folder.glob("step-*/state.json")]
+
+
+@pytest.mark.slow
+def test_the_real_training_ends_and_is_canceled_with_a_checkpoint(
+    real_person: Person, tmp_path: Path
+) -> None:
+    source_of(tmp_path, small_recipe(), episodes=2)
+    real_person.set(device="cpu", options="--unchecked")
+    over = real_person.send(real_goal(tmp_path, "short", 3)).get_result_async()
+    real_person.until(over.done)
+    result = over.result().result
+    assert result.reason == result.FINISHED, result.message
+    assert result.step == 3 and saved(tmp_path / "short") == ["step-00000003"]
+
+    handle = real_person.send(real_goal(tmp_path, "long", 5000))
+    over = handle.get_result_async()
+    real_person.until(lambda: over.done() or any(one.steps == 5000 for one in real_person.seen))
+    real_person.until(handle.cancel_goal_async().done)
+    real_person.until(over.done)
+    result = over.result().result
+    assert result.reason == result.CANCELED, result.message
+    assert f"continues at step {result.step}" in result.message
+    assert saved(tmp_path / "long") == [f"step-{result.step:08d}"]

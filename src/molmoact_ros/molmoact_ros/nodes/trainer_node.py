@@ -15,19 +15,25 @@ from rclpy.task import Future
 
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import OK, ManagedNode, run
-from molmoact_ros.train.background import STOP_WAIT_S, BackgroundTraining, Ended, Wanted
+from molmoact_ros.train.background import STOP_WAIT_S, BackgroundTraining, Ended
+from molmoact_ros.train.launch import MOST_PROCESSES, Launch
 from molmoact_ros.train.recipe import BadRecipe
 
 
 class TrainerNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("trainer")
-        self.declare("data", "", "labelled data, for goals that name none (the page's)")
+        self.declare("data", "", "labelled data, A:B for several, for goals that name none")
         self.declare("out", "", "folder of the run, likewise")
         self.declare("base", "", "checkpoint to fine-tune, likewise")
         self.declare("size", "", "without base: a new network of this size, likewise")
         self.declare("preset", "post-train", "of molmoact train, likewise")
         self.declare("export_to", "", "folder for the finished checkpoint, likewise")
+        self.declare("weights", "", "shares of these data sets, '0.9 0.1'; empty: by their sizes")
+        self.declare("web", "", "folder of ordinary pictures with questions")
+        self.declare("device", "", "cpu or cuda; empty: cuda if there is one")
+        self.declare("processes", 1, "that train together on this computer", (1, MOST_PROCESSES))
+        self.declare("options", "", "further words of molmoact train, '--unchecked'")
         self.declare("report_period", 1.0, "seconds between looks at the progress", (0.1, 60.0))
         self._training: BackgroundTraining | None = None
         self._handle: ServerGoalHandle | None = None
@@ -81,7 +87,8 @@ class TrainerNode(ManagedNode):
 
     async def _execute(self, handle: ServerGoalHandle) -> FineTune.Result:
         self._handle, self._done = handle, Future(executor=self.executor)
-        self._training = BackgroundTraining(self._wanted(handle.request))
+        wanted = self._wanted(handle.request)
+        self._training = BackgroundTraining(wanted, wanted.command)
         self.get_logger().info(f"training in {self._training.wanted.out}")
         ended: Ended = await self._done
         result = FineTune.Result(message=ended.message, step=ended.step)
@@ -97,7 +104,7 @@ class TrainerNode(ManagedNode):
         self.get_logger().info(ended.message)
         return result
 
-    def _wanted(self, goal: FineTune.Goal) -> Wanted:
+    def _wanted(self, goal: FineTune.Goal) -> Launch:
         """What the goal leaves empty is the node's parameter. Raises BadRecipe."""
 
         def value(name: str) -> str:
@@ -105,7 +112,7 @@ class TrainerNode(ManagedNode):
 
         # A goal that says what to start from means only that.
         start = goal if goal.base or goal.size else None
-        return Wanted(
+        return Launch(
             data=value("data"),
             out=value("out"),
             base=start.base if start else value("base"),
@@ -113,6 +120,11 @@ class TrainerNode(ManagedNode):
             preset=value("preset"),
             fields=tuple(goal.fields),
             export_to=value("export_to"),
+            weights="" if goal.data else str(self.value("weights")),
+            web=str(self.value("web")),
+            device=str(self.value("device")),
+            processes=int(self.value("processes")),
+            options=str(self.value("options")),
         )
 
     def _look(self) -> None:
