@@ -72,7 +72,9 @@ def test_joints_are_interpolated_and_not_guessed_outside() -> None:
         track.at(np.array([when[1] + 10**9]))
 
 
-def test_a_bag_without_poses_is_labelled_from_its_joints(tmp_path: Path) -> None:
+def test_a_bag_without_poses_is_labelled_from_its_joints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     joints = swing(24)
     with_poses = write_bag(tmp_path, "poses", poses=simulated(joints))
     with_joints = write_bag(tmp_path, "joints", poses=[], joints=joints)
@@ -81,6 +83,7 @@ def test_a_bag_without_poses_is_labelled_from_its_joints(tmp_path: Path) -> None
         out = tmp_path / f"of {bag.name}"
         assert main(["label", str(bag), "--out", str(out), "--set", "image_size=[64,48]"]) == 0
         found[bag.name] = DataSet(out, "").episodes[0]
+    assert capsys.readouterr().err.count("1 bags hold no poses") == 1
     wanted, rows = found["poses"], found["joints"]
     assert np.abs(rows.actions - wanted.actions).max() < 5e-5
     assert np.abs(rows.states - wanted.states).max() < 5e-5

@@ -24,7 +24,7 @@ from molmoact_ros.data.depth_labels import DepthLabeller, codebook_of
 from molmoact_ros.data.estimator import DepthAnything
 from molmoact_ros.data.label import Pointer, label_episode
 from molmoact_ros.data.label_options import add_arguments, card_of, topics_of
-from molmoact_ros.data.label_plan import make_plan
+from molmoact_ros.data.label_plan import forget, make_plan
 from molmoact_ros.data.pointing import MolmoPointer
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.rows import BadData
@@ -51,11 +51,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """seconds: of robot time that were labelled. problem: why there is nothing, else empty."""
+    """seconds: of robot time that were labelled. problem: why there is nothing, else empty.
+    kinematic: the motion is that of the joints, because no poses were recorded.
+    """
 
     bag: Path
     seconds: float
     problem: str = ""
+    kinematic: bool = False
 
 
 def run(values: argparse.Namespace) -> int:
@@ -84,13 +87,13 @@ def _label(values: argparse.Namespace, card: DataCard, topics: BagTopics) -> int
         )
         for bag in plan.todo
     ]  # fmt: skip
-    started, seconds = time.monotonic(), 0.0
+    started, seconds, kinematic = time.monotonic(), 0.0, 0
     for number, done in enumerate(in_processes(label_bag, jobs, values.jobs, _died), 1):
         if done.problem:
             problems[str(done.bag)] = done.problem
             # What another card or another verdict had made of it must not stay.
-            plan.todo[done.bag].unlink(missing_ok=True)
-        seconds += done.seconds
+            forget(plan.todo[done.bag])
+        seconds, kinematic = seconds + done.seconds, kinematic + done.kinematic
         _progress(number, len(jobs), time.monotonic() - started, seconds)
     statistics = finish(values.out, card, problems, given)
     counted = "bins as given"
@@ -103,6 +106,8 @@ def _label(values: argparse.Namespace, card: DataCard, topics: BagTopics) -> int
         f"\n{values.out}: {counted}; {len(problems)} bags could not be used"
         + (", see quarantine.json\n" if problems else "\n")
     )
+    if kinematic:
+        sys.stderr.write(f"{kinematic} bags hold no poses: their motion is that of the joints\n")
     return 0
 
 
@@ -133,7 +138,8 @@ def label_bag(job: Job) -> Done:
         kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
         words = f"{kind}: {error}; the bag is damaged or of an unknown kind"
         return Done(job.bag, 0.0, words)
-    return Done(job.bag, (len(rows) + int(rows.info["dropped"])) / job.card.fps)
+    seconds = (len(rows) + int(rows.info["dropped"])) / job.card.fps
+    return Done(job.bag, seconds, kinematic=rows.info["action_source"] == "fk")
 
 
 def _died(job: Job) -> Done:

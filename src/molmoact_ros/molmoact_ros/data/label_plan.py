@@ -12,7 +12,7 @@ from molmoact_ros.data.bag_source import bag_id
 from molmoact_ros.data.card import DataCard
 from molmoact_ros.data.label import episode_key
 from molmoact_ros.data.row_card import unlike
-from molmoact_ros.data.rows import LABELS, BadData, read_info
+from molmoact_ros.data.rows import LABELS, PICTURES, BadData, read_info
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,13 @@ def _plan_others(plan: Plan, out: Path, card: DataCard, seen: set[Path]) -> None
             f"{', ...' if len(strange) > 1 else ''}): {'; '.join(sorted(differing))}. Give their "
             "bags again, or the card they were labelled with, or another folder"
         )
+
+
+def forget(path: Path) -> None:
+    """Delete an episode's labels and pictures."""
+    path.unlink(missing_ok=True)
+    for pack in (path.parent.parent / PICTURES).glob(f"{path.stem}.*"):
+        pack.unlink()
 
 
 def _is_episode(bag: Path, path: Path, out: Path) -> bool:
