@@ -67,7 +67,7 @@ def test_a_drift_of_two_centimetres_is_found(data: DataSet) -> None:
     for rows in data.episodes:
         rows.actions[:, 0] += np.float32(0.02 / len(rows))
     found = gate_motion.check_replay(data)
-    assert found.level == FAIL and "leave the recorded path" in found.words
+    assert found.level == FAIL and "leave the measured path" in found.words
 
 
 def test_steps_in_other_units_are_found(data: DataSet) -> None:
@@ -80,6 +80,15 @@ def test_bins_of_other_statistics_lose_motion(data: DataSet) -> None:
     narrow = replace(data.statistics, q01=0.4 * data.statistics.q01, q99=0.4 * data.statistics.q99)
     data.statistics = narrow
     data.episodes = [replace(r, bins=encode(narrow.normalise(r.actions))) for r in data.episodes]
+    found = gate_motion.check_replay(data)
+    assert found.level == FAIL and "bins lose motion" in found.words
+
+
+def test_bins_that_drift_by_two_centimetres_are_found(data: DataSet) -> None:
+    """Nine bins of 0.05 mm too many, a tick."""
+    for rows in data.episodes:
+        assert rows.bins is not None
+        rows.bins[:, 0] = np.minimum(rows.bins[:, 0].astype(int) + 9, 255)
     found = gate_motion.check_replay(data)
     assert found.level == FAIL and "bins lose motion" in found.words
 

@@ -50,16 +50,18 @@ def run_gate(
 
 def check_split(data: DataSet) -> Finding:
     """Episodes that nobody trains on are needed to see over-fitting."""
-    held = [e for e in data.listed if e["split"] == "held_out"]
-    tasks = len({e["instruction"] for e in data.listed})
-    words = f"{len(data.listed)} episodes of {tasks} instructions, {len(held)} held out"
-    if data.episodes[0].chunks is not None:
-        # Files of scattered rows: words belong to the rows.
+    held = sum(entry["split"] == "held_out" for entry in data.listed)
+    scattered = all(rows.chunks is not None for rows in data.episodes)
+    tasks = len({entry["instruction"] for entry in data.listed})
+    what, more = "episodes", "record at least two episodes"
+    if scattered:
+        # Words belong to the rows; a file holds many scenes.
         tasks = len({words for rows in data.episodes for words in rows.instructions})
-        words = f"{len(data.listed)} files of {tasks} instructions, {len(held)} held out"
-    if not held or len(held) == len(data.listed):
-        return Finding(FAIL, "split", f"{words}; record at least two episodes")
-    level = WARN if len(held) < 2 or tasks == 1 else OK
+        what, more = "files", "scatter more frames to have some"
+    words = f"{len(data.listed)} {what} of {tasks} instructions, {held} held out"
+    if not held or held == len(data.listed):
+        return Finding(WARN if scattered else FAIL, "split", f"{words}; {more}")
+    level = WARN if held < 2 or tasks == 1 else OK
     return Finding(level, "split", words + ("; one wording only" if tasks == 1 else ""))
 
 

@@ -1,10 +1,10 @@
-"""An episode's actions added up, against the poses that were recorded.
+"""An episode's actions added up: as decoded against as commanded, as commanded against as measured.
 
 What the model is taught goes through clipping, 256 bins and a frame convention; whether the same
-motion comes out is best seen by driving it again. Rows hold commanded differences and measured
-poses: an arm follows its commands by a constant time, so one time shift for the whole data set is
-allowed and nothing else. Nothing is anchored again on the way: rounding to bins adds up to well
-below a centimetre in an episode, and a drift must show.
+motion comes out is best seen by driving it again. Rows hold commanded steps and measured poses.
+The steps added up are the path that was commanded, which decoded ones must follow. The arm follows
+it by a constant time and gives way a little: one time shift for the whole data set is allowed and
+nothing else. Nothing is anchored again on the way, or a drift would not show.
 """
 
 from __future__ import annotations
@@ -115,17 +115,25 @@ def replayed(first: Pose, actions: Floats, frame: str) -> list[Pose]:
     return poses
 
 
-def knots(rows: EpisodeRows, first: Pose, actions: Floats, card: DataCard) -> list[Pose]:
-    """Commanded poses [T + 1] at the ticks and at the end of the last one."""
-    return [first, *replayed(first, actions, card.delta_frame)]
+def decoded_error(rows: EpisodeRows, statistics: ActionStatistics, card: DataCard) -> Error:
+    """Of the decoded path from the commanded one, both from the first measured pose."""
+    first = Recorded.of(rows).pose(0.0)
+    commanded = replayed(first, rows.actions.astype(np.float64), card.delta_frame)
+    decoded = replayed(first, decoded_actions(rows, statistics), card.delta_frame)
+    pairs = list(zip(commanded, decoded, strict=True))
+    return Error(
+        max(float(np.linalg.norm(a.position - b.position)) for a, b in pairs),
+        max(a.angle_to(b) for a, b in pairs),
+    )
 
 
-def replay_error(rows: EpisodeRows, actions: Floats, card: DataCard, lag: float) -> Error:
-    """Of ``actions`` [T, D] added up from the first pose, measured ``lag`` seconds later."""
+def measured_error(rows: EpisodeRows, card: DataCard, lag: float) -> Error:
+    """Of the commanded path, begun at the first pose, from what was measured ``lag`` s later."""
     recorded = Recorded.of(rows)
     lag = min(lag, float(rows.timestamps[-1]) / 2)
-    poses = knots(rows, recorded.pose(lag), actions, card)
-    return recorded.error(poses[:-1], rows.timestamps, lag)
+    poses = [recorded.pose(lag)]
+    poses += replayed(poses[0], rows.actions[:-1].astype(np.float64), card.delta_frame)
+    return recorded.error(poses, rows.timestamps, lag)
 
 
 def arm_lag(episodes: Sequence[EpisodeRows], card: DataCard) -> float:
@@ -136,7 +144,7 @@ def arm_lag(episodes: Sequence[EpisodeRows], card: DataCard) -> float:
         return 0.0
     shifts = np.arange(0.0, LONGEST_LAG + LAG_STEP, LAG_STEP) / card.fps
     fits = [
-        np.median([replay_error(r, r.actions.astype(np.float64), card, s).metres for r in episodes])
-        for s in map(float, shifts)
+        np.median([measured_error(rows, card, float(shift)).metres for rows in episodes])
+        for shift in shifts
     ]
     return float(shifts[int(np.argmin(fits))])

@@ -17,7 +17,7 @@ from molmoact_ros.data.replay import (
     Error,
     Recorded,
     decoded_actions,
-    knots,
+    replayed,
 )
 from molmoact_ros.data.rows import EpisodeRows
 from molmoact_ros.evals.offline_robot import ROW_S, OfflineRobot
@@ -48,7 +48,7 @@ def sim_error(rows: EpisodeRows, statistics: ActionStatistics, card: DataCard, l
     count = min(len(rows), LONGEST)
     actions = decoded_actions(rows, statistics)[:count]
     first = recorded.pose(lag)
-    poses = knots(rows, first, actions, card)
+    poses = [first, *replayed(first, actions, card.delta_frame)]
     times, rows_15hz = _on_the_robots_clock(rows.timestamps[:count], poses, actions[:, 6], card)
     robot = OfflineRobot(scene_spec(0))
     robot.model.opt.gravity[:] = 0.0
