@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from molmoact_ros.data.dataset import DataSet, Tick
+from molmoact_ros.engine.answers import AnswerShape, answer_automaton, wordings_for
+from molmoact_ros.engine.grammar import AnswerGrammar, Vocabulary
 from molmoact_ros.model.image_processor import ImageProcessor
 from molmoact_ros.model.nano import nano_settings
 from molmoact_ros.model.nano_tokenizer import build_nano_tokenizer
@@ -30,6 +32,7 @@ from molmoact_ros.train.samples import (
     TooLong,
     asked,
     draw_kind,
+    shortened,
     tokenised,
     varied,
     without_duplicates,
@@ -59,6 +62,25 @@ def test_a_reasoning_answer_is_what_the_robots_parser_reads(data: DataSet, tick:
     assert "left end effector" not in made.answer
     assert thought.depth is not None and np.array_equal(thought.depth.reshape(-1), tick.depth)
     assert np.array_equal(thought.trace, tick.trace)
+
+
+@pytest.mark.parametrize("chunk", [1, 8])
+@pytest.mark.parametrize("kind", ["reason", "act"])
+@pytest.mark.parametrize("depth", [True, False])
+def test_what_is_taught_is_what_the_robots_grammar_lets_pass(
+    data: DataSet, tick: Tick, chunk: int, kind: str, depth: bool
+) -> None:
+    """An answer of one action is a flat list; a network taught otherwise is forced off its way."""
+    card = replace(data.card, chunk=chunk)
+    short = replace(tick, bins=tick.bins[:chunk], depth=tick.depth if depth else None)
+    steered = kind == "act"
+    shape = AnswerShape(wordings_for(2, steered), rows=chunk, depth_codes=100, depth=depth)
+    grammar = AnswerGrammar(TOKENIZER, answer_automaton(shape, TOKENIZER), Vocabulary(TOKENIZER))
+    state = grammar.start
+    for token in [*TOKENIZER.encode(asked(short, card, kind).answer), TOKENIZER.ids.eos]:
+        state = grammar.advance(state, token)
+    assert grammar.done(state)
+    assert shortened(asked(short, card, kind), 1).ends == (chunk == 1)
 
 
 def test_a_steering_sample_shows_the_trace_and_asks_for_actions_only(

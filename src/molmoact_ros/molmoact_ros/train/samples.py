@@ -79,14 +79,16 @@ def asked(tick: Tick, card: DataCard, kind: str) -> Asked:
     count = len(tick.pictures)
     task = check_instruction(tick.instruction)
     pictures = tick.pictures
+    # One action alone is a flat list, as in the answers of pre-trained checkpoints.
+    bins = tick.bins[0] if len(tick.bins) == 1 else tick.bins
     if kind == "reason":
-        text = compose_answer(tick.depth, tick.trace, tick.bins, card.wording)
+        text = compose_answer(tick.depth, tick.trace, bins, card.wording)
         asks = question(task, count, depth=tick.depth is not None)
         return Asked(kind, pictures, asks, text)
     if kind in ("steer", "act"):
         if kind == "steer" and tick.trace is not None:
             pictures = (draw_trace(pictures[0], tick.trace), *pictures[1:])
-        text = compose_answer(None, None, tick.bins, "steering")
+        text = compose_answer(None, None, bins, "steering")
         return Asked(kind, pictures, question(task, count, steered=True), text)
     where = _FIRST[count > 1]
     if kind == "depth" and tick.depth is not None:
@@ -105,7 +107,7 @@ def shortened(made: Asked, rows: int) -> Asked:
     little that the first ones do not, but fill half of the sequence.
     """
     parts = made.answer.rsplit("[[", 1)[-1].split("], [")
-    if rows <= 0 or rows >= len(parts):
+    if rows <= 0 or rows >= len(parts) or "]]" not in made.answer[-3:]:
         return made
     left_out = sum(len(part) for part in parts[rows:]) + 4 * (len(parts) - rows - 1)
     return replace(made, answer=made.answer[: len(made.answer) - left_out], ends=False)
