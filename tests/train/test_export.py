@@ -20,13 +20,16 @@ from molmoact_ros.model.random_weights import tensor_shapes
 from molmoact_ros.model.weight_files import read_table
 from molmoact_ros.policy.describe import describe_checkpoint
 from molmoact_ros.reasoning.statistics import read_statistics, statistics_key
-from molmoact_ros.train.export import SELF_TEST_ANSWERS, SelfTest, export_run
+from molmoact_ros.train import export, samples
+from molmoact_ros.train.export import SELF_TEST_ANSWERS, SelfTest, export_run, self_test
 from molmoact_ros.train.loop import Trainer
 from molmoact_ros.train.processes import World
 from molmoact_ros.train.sizes import save_untrained
 from molmoact_ros.train.stream import Source
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+from data_helpers import CARD
 from train_helpers import make_data, small_recipe, source_of
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden/models/state_dict_shapes_7B.json"
@@ -61,6 +64,29 @@ def made(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def test_fifty_training_answers_come_back(made: tuple[Path, Source, SelfTest]) -> None:
     assert made[2] == SelfTest(SELF_TEST_ANSWERS, 0) and SELF_TEST_ANSWERS == 50
+
+
+@pytest.mark.parametrize("depth", ["sensor", "none"])
+def test_thoughts_come_back_with_depth_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: str
+) -> None:
+    """What was trained on traces reasons on the robot, so that is what must come back."""
+    data = make_data(tmp_path / "data", 1, 12, replace(CARD, depth_source=depth))
+    source = source_of(tmp_path, small_recipe())
+    asked: list[samples.Asked] = []
+
+    def told(*what: Any) -> samples.Asked:
+        asked.append(samples.asked(*what))
+        return asked[-1]
+
+    monkeypatch.setattr(export, "asked", told)
+    test = self_test(source.base, data)
+    assert test.passed and test.answers == len(asked) > 5
+    assert {made.kind for made in asked} == {"reason"}
+    assert all(("<DEPTH_START>" in made.answer) == (depth == "sensor") for made in asked)
+    monkeypatch.setattr(export, "asked", lambda *what: replace(told(*what), answer=" [[]]"))
+    test = self_test(source.base, data)
+    assert not test.passed and "list of actions" in test.refused
 
 
 def in_kind(name: str) -> str:

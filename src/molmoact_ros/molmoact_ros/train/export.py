@@ -33,6 +33,7 @@ from molmoact_ros.model.weight_writing import write_weights
 from molmoact_ros.reasoning.actions import encode
 from molmoact_ros.reasoning.answer import AnswerContract, parse_answer, read_answer
 from molmoact_ros.reasoning.statistics import CARD, DEFAULT, read_statistics
+from molmoact_ros.reasoning.thought import ThoughtRefused
 from molmoact_ros.train.adapters import add_adapters, save_adapter
 from molmoact_ros.train.checkpoints import load_state
 from molmoact_ros.train.loss import Learner
@@ -48,14 +49,17 @@ SELF_TEST_ANSWERS = 50
 
 @dataclass(frozen=True)
 class SelfTest:
-    """answers read back; worst: largest distance in bins from the recorded action."""
+    """answers read back; worst: largest distance in bins from the recorded action; refused: why
+    the parser did not take one, which ends the test.
+    """
 
     answers: int
     worst: int
+    refused: str = ""
 
     @property
     def passed(self) -> bool:
-        return self.answers > 0 and self.worst <= 1
+        return self.answers > 0 and self.worst <= 1 and not self.refused
 
 
 def export_run(
@@ -94,9 +98,9 @@ def export_run(
     write_card(scratch, _card_text(run, base, data, recipe, test), _origin(base, names, recipe))
     if not test.passed:
         shutil.rmtree(scratch)
+        found = test.refused or f"a training answer came back {test.worst} bins away"
         raise CheckpointError(
-            f"{out}: self-test failed, a training answer came back {test.worst} bins away; the "
-            "tokenizer does not belong to this data set"
+            f"{out}: self-test failed: {found}; the tokenizer does not belong to this data set"
         )
     load_checkpoint(scratch, dtype=None)
     shutil.rmtree(out, ignore_errors=True)
@@ -157,14 +161,22 @@ def self_test(folder: Path, data: Path, count: int = SELF_TEST_ANSWERS) -> SelfT
     worst, answers = 0, 0
     for number in np.linspace(0, len(source) - 1, min(count, len(source))).astype(int):
         tick = source.tick(int(number))
-        kind = "reason" if tick.trace is not None and tick.depth is not None else "act"
+        # What the robot will ask for: a thought where traces were labelled, with depth or without.
+        kind = "reason" if tick.trace is not None else "act"
         text = asked(tick, source.card, kind).answer
         contract = AnswerContract(
-            statistics, rows=source.card.chunk, dims=statistics.dims, steered=kind == "act"
+            statistics,
+            rows=source.card.chunk,
+            dims=statistics.dims,
+            steered=kind == "act",
+            depth_required=tick.depth is not None,
         )
         spoken = tokenizer.decode(tokenizer.encode(text))
-        bins = read_answer(spoken, contract).bins
-        actions = parse_answer(spoken, contract).actions
+        try:
+            bins = read_answer(spoken, contract).bins
+            actions = parse_answer(spoken, contract).actions
+        except ThoughtRefused as refusal:
+            return SelfTest(answers, worst, refusal.reason)
         # Scaled back with the data set's own file: the exported statistics are what is tested.
         again = _bins_again(actions, source.statistics)
         recorded = tick.bins.astype(int)
