@@ -207,6 +207,12 @@ def test_a_gripper_that_is_scaled_is_found(data: DataSet) -> None:
     assert "gripper_dims" in gate.check_gripper(data).words
 
 
+def test_depth_of_some_episodes_only_is_found(data: DataSet) -> None:
+    data.episodes = [replace(data.episodes[0], depth=np.zeros((40, 0), np.uint8)), *data.episodes]
+    found = gate.check_depth(data)
+    assert found.level == gate.FAIL and "has 0 depth codes" in found.words
+
+
 def test_constant_depth_is_found(data: DataSet) -> None:
     for rows in data.episodes:
         rows.depth[:] = 5

@@ -15,10 +15,12 @@ from molmoact_ros.data.delay import delay_ticks, lag_between
 from molmoact_ros.data.finding import FAIL, OK, SKIP, WARN
 from molmoact_ros.data.gate import run_gate
 from molmoact_ros.data.replay import arm_lag, replayed
+from molmoact_ros.evals.sim_replay import robot_rows
 from molmoact_ros.geometry import Pose
 from molmoact_ros.reasoning.actions import encode
 
 sys.path.insert(0, str(Path(__file__).parent))
+from data_helpers import CARD
 from motion_helpers import ACTIONS_ONLY, LAG_S, make_motion
 
 
@@ -130,6 +132,27 @@ def test_poses_that_no_fr3_reaches_are_not_simulated(data: DataSet) -> None:
         rows.states[:, 0] += 0.6
     found = gate_motion.check_simulation(data)
     assert found.level == SKIP and "cannot reach" in found.words
+
+
+def test_without_the_simulator_its_check_is_skipped(
+    data: DataSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "molmoact_ros.evals.sim_replay", None)
+    found = gate_motion.check_simulation(data)
+    assert found.level == SKIP and "not installed" in found.words
+
+
+def test_commands_of_another_rate_reach_the_robot_in_its_own_rows() -> None:
+    """Ten a second, half a second of rest in the middle: 1.5 s are 22 whole rows of 1/15 s."""
+    turn = np.array([0.0, 0.0, 0.0, 1.0])
+    poses = [Pose(np.array([0.01 * i, 0.0, 0.0]), turn) for i in range(11)]
+    ticks = np.array([0.1 * i for i in range(5)] + [0.5 + 0.1 * i for i in range(5, 10)])
+    times, rows = robot_rows(ticks, poses, np.linspace(1.0, 0.0, 10), replace(CARD, fps=10.0))
+    assert len(times) == len(rows) + 1 == 23
+    where = np.concatenate([[0.0], np.cumsum(rows[:, 0])])
+    wanted = 0.1 * np.interp(times, [0.0, 0.5, 1.0, 1.5], [0.0, 0.5, 0.5, 1.0])
+    assert np.allclose(where, wanted)
+    assert rows[0, 6] == 1.0 and rows[-1, 6] == 0.0
 
 
 def test_replay_in_the_tool_frame_turns_with_the_tool() -> None:

@@ -57,8 +57,8 @@ def check_split(data: DataSet) -> Finding:
     if scattered:
         # Words belong to the rows; a file holds many scenes.
         tasks = len({words for rows in data.episodes for words in rows.instructions})
-        what, more = "files", "scatter more frames to have some"
-    words = f"{len(data.listed)} {what} of {tasks} instructions, {held} held out"
+        what, more = "files of rows", "scatter more frames to have some"
+    words = f"{len(data.listed)} {what}, {tasks} instructions, {held} held out"
     if not held or held == len(data.listed):
         return Finding(WARN if scattered else FAIL, "split", f"{words}; {more}")
     level = WARN if held < 2 or tasks == 1 else OK

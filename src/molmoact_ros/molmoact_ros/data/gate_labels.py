@@ -124,9 +124,13 @@ def check_depth(data: DataSet) -> Finding:
     """A depth camera that looks at nothing gives the same codes all the time."""
     if data.card.depth_source == "none":
         return Finding(WARN, "depth", "no depth: reasoning answers leave its sentence out")
+    for rows in data.episodes:
+        if rows.depth.shape[1] != 100 or rows.depth.max() > 127:
+            return Finding(
+                FAIL, "depth", f"{rows.info['episode_id']} has {rows.depth.shape[1]} depth codes a "
+                "tick, or some above 127; expected 100 of 0..127: label again",
+            )  # fmt: skip
     codes = np.concatenate([r.depth for r in data.episodes])
-    if codes.shape[1] != 100 or codes.max() > 127:
-        return Finding(FAIL, "depth", f"depth codes {codes.shape} up to {codes.max()}; label again")
     used = int((np.bincount(codes.reshape(-1), minlength=128) > 0).sum())
     level = OK if used >= 16 else FAIL
     return Finding(level, "depth", f"{used} of 128 depth codes occur")

@@ -114,7 +114,8 @@ def unfit(rows: EpisodeRows) -> str:
     """Why rows say nothing about motion in time; empty for a recording with states."""
     if rows.chunks is not None:
         return "scattered states are no recording"
-    return "" if rows.states.shape[1] >= 3 else "no recorded tool poses"
+    known = rows.states.shape[1] >= 3 and bool(rows.states[:, :3].any())
+    return "" if known else "no recorded tool poses"
 
 
 def _replayable(data: DataSet) -> tuple[list[EpisodeRows], str]:

@@ -26,10 +26,9 @@ table{border-collapse:collapse}td{padding:.3em .9em .3em 0;text-align:left;verti
 border-top:1px solid #e4e4e4}b.level{display:inline-block;width:3.4em;text-align:center;
 border-radius:.3em;font-size:13px;color:#fff}.ok{background:#177a5b}.skip{background:#888}
 .warn{background:#b06a00}.fail{background:#b00020}.verdict-fail{color:#b00020}
-.grid{display:flex;flex-wrap:wrap;gap:1.2em}figure{margin:0}figure.tick{display:flex;
-flex-wrap:wrap;gap:4px;width:min-content}figure.tick div{font-size:11px;color:#666}
-figure.tick img{height:135px;display:block}figcaption{font-size:13px;width:100%}
-svg{background:#f3f4f6;display:block}"""
+.grid{display:flex;flex-wrap:wrap;gap:1.4em 1.8em}figure{margin:0}
+.seen{display:flex;gap:4px}.seen div{font-size:11px;color:#666}.seen img{height:135px;
+display:block}figcaption{font-size:13px;width:0;min-width:100%}svg{background:#f3f4f6;display:block}"""
 _ORDER = (FAIL, WARN, OK, SKIP)
 _NAMES = ("x", "y", "z", "roll", "pitch", "yaw")
 
@@ -43,7 +42,10 @@ def write_report(
 ) -> None:
     """Write a page that needs nothing else. depth_weights: see ``codec_of``."""
     failed = any(f.level == FAIL for f in findings)
+    warned = sum(f.level == WARN for f in findings)
     verdict = "do not train yet" if failed else "ready to train"
+    if warned and not failed:
+        verdict += f", {warned} warning{'s'[: warned > 1]}"
     rows = "".join(
         f"<tr><td><b class='level {f.level}'>{f.level}</b><td>{f.rule}<td>{html.escape(f.words)}"
         for f in sorted(findings, key=lambda f: _ORDER.index(f.level))
@@ -57,7 +59,7 @@ def write_report(
         f"<h2>What the model sees and is taught</h2><p>{html.escape(note)}<div class=grid>",
         *_figures(data, pictures, codec),
         "</div><h2>Bins of every dimension</h2><p>Red: the outermost bins, into which everything "
-        "beyond the quantiles is clipped.<div class=grid>",
+        "beyond the quantiles is clipped. Heights are roots of counts.<div class=grid>",
         *(_histogram(data, i, counts) for i, counts in enumerate(bin_counts(data))),
         "</div><h2>Instructions</h2>",
         _table([(task, str(count)) for task, count in _instructions(data).most_common()]),
@@ -116,10 +118,21 @@ def _figure(tick: Tick, card: DataCard, codec: DepthCodec | None) -> str:
     if tick.depth is not None and codec is not None:
         grey = (codec.decode(tick.depth.reshape(10, 10)) * 255).astype(np.uint8)
         shown.append(("depth", np.repeat(grey[..., None], 3, axis=2)))
-    move = 1000.0 * tick.actions[:, :3].sum(axis=0)
-    words = f"{tick.instruction}: chunk of {move[0]:+.0f} {move[1]:+.0f} {move[2]:+.0f} mm"
     pictures = "".join(f"<div>{_image(rgb)}{html.escape(name)}</div>" for name, rgb in shown)
-    return f"<figure class=tick>{pictures}<figcaption>{html.escape(words)}</figcaption></figure>"
+    return (
+        f"<figure><div class=seen>{pictures}</div><figcaption>{html.escape(_taught(tick))}"
+        "</figcaption></figure>"
+    )
+
+
+def _taught(tick: Tick) -> str:
+    rows = len(tick.actions)
+    if tick.actions.shape[1] != 7:
+        return f"{tick.instruction}: {rows} rows of {tick.actions.shape[1]} numbers"
+    x, y, z = 1000.0 * tick.actions[:, :3].sum(axis=0)
+    grips = tick.bins[:, 6] > 191  # 0.5: the robot opens from there on
+    grip = "opens or closes" if grips.any() != grips.all() else "open" if grips.all() else "closed"
+    return f"{tick.instruction}: {x:+.0f} {y:+.0f} {z:+.0f} mm in {rows} rows, gripper {grip}"
 
 
 def _image(rgb: NDArray[np.uint8]) -> str:
@@ -129,19 +142,19 @@ def _image(rgb: NDArray[np.uint8]) -> str:
 
 def _histogram(data: DataSet, dimension: int, counts: NDArray[np.int64]) -> str:
     """One SVG of 256 bars; the two outermost are red."""
-    tallest = max(int(counts.max()), 1)
+    heights = 60.0 * np.sqrt(counts / max(int(counts.max()), 1))
     bars = "".join(
-        f"<rect x={i} width=1 y={60 - 60 * int(c) / tallest:.1f} height={60 * int(c) / tallest:.1f}"
+        f"<rect x={i} width=1 y={60 - height:.1f} height={height:.1f}"
         f' fill="{"#b00020" if i in (0, 255) else "#2b5a8c"}"/>'
-        for i, c in enumerate(counts)
-        if c
+        for i, height in enumerate(heights)
+        if height
     )
-    words = f"{dimension}, unscaled"
+    words = f"{dimension} gripper, unscaled"
     if data.statistics.scaled[dimension]:
         low, high = data.statistics.q01[dimension], data.statistics.q99[dimension]
         name = _NAMES[dimension] if data.statistics.dims == 7 else ""
         edge = 100.0 * (counts[0] + counts[255]) / max(counts.sum(), 1)
-        words = f"{dimension} {name} {low:.4f}..{high:.4f}, {edge:.1f} % in the outermost"
+        words = f"{dimension} {name} {low:.3g}..{high:.3g}, {edge:.1f} % outermost"
     return (
         f"<figure><svg width=256 height=60>{bars}</svg>"
         f"<figcaption>{html.escape(words)}</figcaption></figure>"

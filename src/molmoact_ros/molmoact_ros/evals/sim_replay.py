@@ -49,7 +49,7 @@ def sim_error(rows: EpisodeRows, statistics: ActionStatistics, card: DataCard, l
     actions = decoded_actions(rows, statistics)[:count]
     first = recorded.pose(lag)
     poses = [first, *replayed(first, actions, card.delta_frame)]
-    times, rows_15hz = _on_the_robots_clock(rows.timestamps[:count], poses, actions[:, 6], card)
+    times, rows_15hz = robot_rows(rows.timestamps[:count], poses, actions[:, 6], card)
     robot = OfflineRobot(scene_spec(0))
     robot.model.opt.gravity[:] = 0.0
     robot.model.dof_frictionloss[:] = 0.0
@@ -65,11 +65,13 @@ def sim_error(rows: EpisodeRows, statistics: ActionStatistics, card: DataCard, l
     return Error(min(fit.metres for fit in fits), min(fit.radians for fit in fits))
 
 
-def _on_the_robots_clock(
+def robot_rows(
     ticks: Floats, poses: list[Pose], grips: Floats, card: DataCard
 ) -> tuple[Floats, Floats]:
-    """Times [N + 1] and rows [N, 7] of 1/15 s along ``poses`` [T + 1] at ``ticks`` [T], which may
-    be farther apart than a tick where idle ones were left out: the command rests there.
+    """Times [N + 1] and rows [N, 7] of 1/15 s, the simulated robot's own clock.
+
+    poses [T + 1], grips [T]: of commands that begin at ``ticks`` [T] (seconds) and take 1 / fps
+    each. Where idle ticks were left out the command rests.
     """
     tick_s = 1.0 / card.fps
     ends: Floats = np.maximum.accumulate(np.stack([ticks, ticks + tick_s], axis=1).reshape(-1))
