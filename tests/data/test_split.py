@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molmoact_ros.data.dataset import DataSet, finish, read_episodes
+from molmoact_ros.data.dataset import EPISODES, DataSet, finish, read_episodes
 from molmoact_ros.data.label import label_episode
 from molmoact_ros.data.split import split_of
 
@@ -52,3 +52,11 @@ def test_a_recorded_split_stays_when_episodes_are_added(tmp_path: Path) -> None:
     after = {entry["episode_id"]: entry["split"] for entry in read_episodes(folder)}
     assert len(after) == 8 and before.items() <= after.items()
     assert all(rows.info["split"] == "held_out" for rows in DataSet(folder, "held_out").episodes)
+
+
+def test_a_damaged_list_of_episodes_is_made_again(tmp_path: Path) -> None:
+    folder = make_data(tmp_path, 4, 12, ACTIONS_ONLY)
+    before = (folder / EPISODES).read_text()
+    (folder / EPISODES).write_text(before[:40])
+    finish(folder, ACTIONS_ONLY)
+    assert (folder / EPISODES).read_text() == before

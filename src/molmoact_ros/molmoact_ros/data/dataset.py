@@ -55,10 +55,9 @@ def finish(
     if not episodes:
         why = "; ".join(f"{k}: {v}" for k, v in list(problems.items())[:3])
         raise BadData(f"{folder}: no episode could be labelled. {why or 'Give a folder of bags'}")
-    known = read_episodes(folder) if (folder / EPISODES).is_file() else []
     split = split_of(
         {rows.info["episode_id"]: rows.info["instruction"] for _, rows in episodes},
-        {entry["episode_id"]: entry["split"] for entry in known},
+        _recorded_split(folder),
     )
     train = [rows for _, rows in episodes if split[rows.info["episode_id"]] == "train"]
     if statistics is None:
@@ -220,6 +219,14 @@ def read_episodes(folder: Path) -> list[dict[str, Any]]:
     if not isinstance(found, list):
         raise BadData(f"{path}: no list of episodes; run molmoact label again")
     return found
+
+
+def _recorded_split(folder: Path) -> dict[str, str]:
+    """Of the last time; empty when this is the first or its list is damaged."""
+    try:
+        return {entry["episode_id"]: entry["split"] for entry in read_episodes(folder)}
+    except (BadData, KeyError, TypeError):
+        return {}
 
 
 def read_quarantine(folder: Path) -> dict[str, str]:
