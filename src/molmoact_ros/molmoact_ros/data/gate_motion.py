@@ -63,8 +63,8 @@ def check_replay(data: DataSet) -> Finding:
     if astray:
         return Finding(
             FAIL, "replay", f"commands added up leave the measured path, {astray} (allowed "
-            f"{_words(GIVING)}): check delta_frame, euler, units and that states are tool poses, or "
-            "label with action_source measured",
+            f"{_words(GIVING)}): check delta_frame, euler, units and that states are tool poses, "
+            "or label with action_source measured",
         )  # fmt: skip
     if clipped:
         return Finding(
