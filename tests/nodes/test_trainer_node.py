@@ -166,7 +166,30 @@ def test_the_page_starts_what_the_trainer_is_set_up_for(person: Person, tmp_path
     assert "saves" in training.stop()
     person.until(lambda: not shown()["running"])
     assert "the same goal continues" in shown()["message"]
-    assert "nothing that was started here" in said(training.stop)
+    assert "nothing is training" in said(training.stop)
+    person.executor.remove_node(steering)
+    steering.destroy_node()
+
+
+def test_the_page_shows_and_stops_what_others_started(person: Person, tmp_path: Path) -> None:
+    """Also one that trained before the page was there: a browser is not where training begins."""
+    handle = person.send(goal(tmp_path, 500))
+    over = handle.get_result_async()
+    person.until(lambda: bool(person.seen))
+    state, steering = PageState(), Node("steering")
+    training = PageTraining(steering, state)
+    person.executor.add_node(steering)
+
+    def shown() -> dict[str, Any]:
+        return state.snapshot().status["training"] or {}
+
+    person.until(lambda: shown().get("step", 0) > 0)
+    assert shown()["running"] and shown()["steps"] == 500
+    assert "trains already" in said(training.start) and "saves" in said(training.stop)
+    person.until(over.done)
+    assert over.result().result.reason == FineTune.Result.CANCELED
+    person.until(lambda: not shown()["running"])
+    assert shown()["message"] == over.result().result.message
     person.executor.remove_node(steering)
     steering.destroy_node()
 
