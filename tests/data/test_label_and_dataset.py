@@ -54,6 +54,20 @@ def test_a_tick_holds_pictures_in_the_cards_order_and_size(folder: Path) -> None
     assert tick.actions.shape == (8, 7)
 
 
+def test_pictures_are_never_squeezed(tmp_path: Path) -> None:
+    """The robot refuses a camera of another aspect; so must what teaches its network."""
+    wide = replace(CARD, image_size=(96, 48))
+    with pytest.raises(BadEpisode, match=r"are 64x48.*--set image_size=\[320,240\]"):
+        label_episode(recording(20), tmp_path, wide, DepthLabeller(), "a")
+
+
+def test_rows_of_another_card_do_not_enter_a_data_set(tmp_path: Path) -> None:
+    """Half of it would be at another rate, under one card that says nothing of it."""
+    label_episode(recording(20), tmp_path, CARD, DepthLabeller(), "a")
+    with pytest.raises(BadData, match=r"fps was 15.0, is 10.0"):
+        finish(tmp_path, replace(CARD, fps=10.0))
+
+
 def test_rows_behind_the_end_rest_and_keep_the_gripper(folder: Path) -> None:
     """Repeating the last delta means: keep moving."""
     data = DataSet(folder, "")
@@ -90,15 +104,6 @@ def test_statistics_leave_held_out_episodes_out(folder: Path) -> None:
     assert len(held.episodes) >= 1
     names = {r.info["episode_id"] for r in train.episodes}
     assert not names & {r.info["episode_id"] for r in held.episodes}
-
-
-def test_any_number_of_dimensions_is_scaled_by_the_card(tmp_path: Path) -> None:
-    """The public pipeline scales six and inverts the seventh, whatever the robot is."""
-    made = recording(20)
-    card = replace(CARD, gripper_dims=(6,))
-    label_episode(made, tmp_path, card, DepthLabeller(), "a")
-    label_episode(replace(made, episode_id="b"), tmp_path, card, DepthLabeller(), "b")
-    assert finish(tmp_path, card).scaled.tolist() == [True] * 6 + [False]
 
 
 def test_disturbed_rows_never_start_or_enter_a_chunk() -> None:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--image", required=True, action="append", help="picture file; external first, then wrist")
     add("--instruction", required=True, help="what to do, e.g. 'pick up the red cube'")
     add("--trace", default="", help="'[[x, y], ...]' to follow, 0..255 across the first picture")
-    add("--unnorm-key", default="", help="statistics key; default: the only one")
+    add("--unnorm-key", default="", help="statistics key; default: the checkpoint's own")
     add("--out", required=True, type=Path, help="folder for overlay.png, depth.png, thought.json")
     add("--rows", type=int, help="actions in a chunk (1 for single-action checkpoints); default: 8")
     add("--device", default="", help="cpu or cuda; default: cuda if there is one")

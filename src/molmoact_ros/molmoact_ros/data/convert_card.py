@@ -7,13 +7,13 @@ the wrong way when guessed must be said by somebody.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from molmoact_ros.data import libero
 from molmoact_ros.data.card import BadCard, DataCard, card_from_dict
+from molmoact_ros.data.label_options import given_fields
 from molmoact_ros.data.lerobot import own_card
 from molmoact_ros.data.lerobot_files import read_info
 
@@ -33,7 +33,7 @@ def import_card(values: argparse.Namespace) -> tuple[DataCard, str]:
 
     Raises BadCard naming the fields that are missing, BadData, OSError, JSONDecodeError.
     """
-    given, own = _given(values), None
+    given, own = given_fields(values), None
     if values.what == "import-libero":
         known: Mapping[str, Any] = libero.CARD
     elif (own := own_card(values.source)) is not None:
@@ -94,17 +94,3 @@ def _told(card: DataCard, said: Mapping[str, Any], molmoact: bool) -> str:
 
 def _word(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
-def _given(values: argparse.Namespace) -> dict[str, Any]:
-    """Fields of --card, over them those of --set."""
-    found = json.loads(values.card.read_text(encoding="utf-8")) if values.card else {}
-    if not isinstance(found, dict):
-        raise BadCard(f"{values.card}: expected fields with values, found {type(found).__name__}")
-    for text in values.fields:
-        name, _, value = text.partition("=")
-        try:
-            found[name] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name] = value
-    return found

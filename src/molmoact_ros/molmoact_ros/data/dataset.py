@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from molmoact_ros.data.card import DataCard, load_card
 from molmoact_ros.data.pictures import decode_jpeg
+from molmoact_ros.data.row_card import unlike
 from molmoact_ros.data.rows import (
     LABELS,
     PICTURES,
@@ -45,7 +46,8 @@ def finish(
 
     Repeating it after more episodes were added is safe: the split so far stays. ``problems``:
     source to reason, for the quarantine list. ``statistics``: use these, so that data that still
-    grows keeps its bins. Raises BadData when there is no episode.
+    grows keeps its bins. Raises BadData when there is no episode, or one that says of itself that
+    it follows another card.
     """
     paths = sorted((folder / LABELS).glob("*.parquet"))
     episodes = sorted(
@@ -55,6 +57,9 @@ def finish(
     if not episodes:
         why = "; ".join(f"{k}: {v}" for k, v in list(problems.items())[:3])
         raise BadData(f"{folder}: no episode could be labelled. {why or 'Give a folder of bags'}")
+    for path, rows in episodes:
+        if "row_card" in rows.info and (wrong := unlike(rows.info, card)):
+            raise BadData(f"{path}: {'; '.join(wrong)}; one folder holds data of one card")
     split = split_of(
         {rows.info["episode_id"]: rows.info["instruction"] for _, rows in episodes},
         _recorded_split(folder),

@@ -24,6 +24,7 @@ from molmoact_ros.data.rows import LABELS, PICTURES, EpisodeRows, PackWriter, wr
 from molmoact_ros.data.ticks import Ticks, make_ticks
 from molmoact_ros.data.traces import traces
 from molmoact_ros.geometry import Floats
+from molmoact_ros.policy.startup_checks import same_aspect
 from molmoact_ros.policy.view import resized
 from molmoact_ros.reasoning.prompts import BadInstruction, check_instruction
 
@@ -153,12 +154,24 @@ def _store_pictures(
     for name, stream in zip(card.cameras, ticks.pictures, strict=True):
         pack = PackWriter(out / PICTURES / f"{key}.{name}.pack")
         for picture in stream:
-            rgb = resized(rgb_of(picture), card.image_size)
+            rgb = _at_card_size(name, rgb_of(picture), card)
             pack.add(encode_jpeg(rgb, card.jpeg_quality))
             if keep_first and name == card.cameras[0]:
                 first.append(rgb)
         offsets[name] = pack.close()
     return offsets, first
+
+
+def _at_card_size(name: str, rgb: NDArray[np.uint8], card: DataCard) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    if not same_aspect(card.image_size, (width, height)):
+        fits = 320, max(1, round(320 * height / width))
+        raise BadEpisode(
+            f"the pictures of {name} are {width}x{height}, the card's image_size is "
+            "{}x{}, which would squeeze them; ".format(*card.image_size)
+            + "--set image_size=[{},{}] keeps their shape".format(*fits)
+        )
+    return resized(rgb, card.image_size)
 
 
 def _points(ticks: Ticks, card: DataCard, pointer: Pointer | None) -> Floats:

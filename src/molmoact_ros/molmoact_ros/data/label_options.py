@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def card_of(values: argparse.Namespace) -> DataCard:
     """The card of these options. Raises BadCard, OSError, JSONDecodeError."""
-    given = _given(values)
+    given = given_fields(values)
     card = DataCard(software=f"{software_version()} {software_commit()}".strip())
     card = card_from_dict({**(COMPAT if values.compat else {}), **given}, card)
     if values.depth_agreement is not None and not values.depth_estimator:
@@ -93,7 +93,7 @@ def _count(text: str) -> int:
     return count
 
 
-def _given(values: argparse.Namespace) -> dict[str, object]:
+def given_fields(values: argparse.Namespace) -> dict[str, object]:
     """Card fields that the operator chose himself."""
     found = json.loads(values.card.read_text(encoding="utf-8")) if values.card else {}
     if not isinstance(found, dict):

@@ -89,6 +89,8 @@ def why_not_replayed(rows: EpisodeRows, card: DataCard) -> str:
         return f"an episode of {len(rows)} ticks"
     if rows.states.shape[1] < 6 or not np.ptp(rows.states[:, :6], axis=0).any():
         return "no recorded tool poses"
+    if rows.info.get("action_units", "").startswith("controller"):
+        return f"actions are {rows.info['action_units']}"
     speed = float(np.quantile(np.linalg.norm(rows.actions[:, :3], axis=1), 0.99)) * card.fps
     if speed > FASTEST:
         return f"actions are no metres ({speed:.0f} m/s), but units of a controller"

@@ -18,6 +18,7 @@ from molmoact_ros.data.card import DataCard
 from molmoact_ros.data.label import episode_key
 from molmoact_ros.data.landmarks import landmarks_of
 from molmoact_ros.data.pictures import encode_jpeg
+from molmoact_ros.data.row_card import row_card
 from molmoact_ros.data.rows import LABELS, PICTURES, EpisodeRows, PackWriter, write_rows
 from molmoact_ros.data.scatter_states import State, draw_state, other_goals
 from molmoact_ros.geometry import Pose
@@ -125,6 +126,7 @@ class Scatterer:
                 "trace_source": self._card.trace_source,
                 "depth_source": self._card.depth_source,
                 "card": self._card.digest,
+                "row_card": row_card(self._card),
             },
             instructions=[one.instruction for one in asked],
             chunks=chunks,

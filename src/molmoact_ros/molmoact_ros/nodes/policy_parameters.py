@@ -19,7 +19,7 @@ def declare_policy(node: ManagedNode, modes: list[str]) -> None:
     declare = node.declare
     declare("policy", "scripted", "scripted (expert), molmoact (model) or remote (server)")
     declare("checkpoint", "", "folder or owner/name@commit; empty: the packaged one; random: tests")
-    declare("unnorm_key", "", "statistics key; empty: the checkpoint's only one")
+    declare("unnorm_key", "", "statistics key; empty: the checkpoint's own")
     declare("seed", 0, "seed of the random weights", (0, 2**31 - 1))
     declare("device", "cpu", "where a model runs: cpu or cuda; empty: cuda if there is one")
     declare("full_every", 1, "full reasoning every so many thoughts; 1: always", (1, 64))

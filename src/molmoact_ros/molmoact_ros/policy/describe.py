@@ -17,7 +17,7 @@ from molmoact_ros.policy.startup_checks import (
     ModelDescription,
 )
 from molmoact_ros.policy.view import view_of
-from molmoact_ros.reasoning.statistics import read_statistics
+from molmoact_ros.reasoning.statistics import read_statistics, statistics_key
 
 CAMERAS = ("external", "wrist")
 ROWS = 8
@@ -40,7 +40,8 @@ def describe_checkpoint(
     folder = Path(folder).resolve()
     try:
         norm_stats = load_config(folder).norm_stats
-        statistics = read_statistics({"norm_stats": norm_stats}, unnorm_key)
+        key = statistics_key(norm_stats, unnorm_key)
+        statistics = read_statistics({"norm_stats": norm_stats}, key)
         size = view_of(statistics.card).size
         chunk = rows_of(statistics.card) if rows is None else rows
     except (CheckpointError, ValueError) as error:
@@ -52,7 +53,7 @@ def describe_checkpoint(
         name=name,
         revision=revision,
         origin=origin,
-        unnorm_key=unnorm_key or next(iter(norm_stats)),
+        unnorm_key=key,
         cameras=_cameras(card, images),
         image_size=size,
         rows=chunk,

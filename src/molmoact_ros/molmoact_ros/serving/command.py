@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", required=True, help="folder of a MolmoAct checkpoint, or owner/name@commit"
     )
     parser.add_argument("--adapter", default="", help="folder of a LoRA fine-tuning of it")
-    parser.add_argument("--unnorm-key", default="", help="statistics key; default: the only one")
+    parser.add_argument(
+        "--unnorm-key", default="", help="statistics key; default: the checkpoint's own"
+    )
     parser.add_argument("--images", type=int, default=2, help="cameras, external first")
     parser.add_argument("--rows", type=int, help="actions in a chunk; default: the card's, or 8")
     parser.add_argument(
