@@ -196,7 +196,7 @@ def test_damaged_weights_are_named(tiny: DepthVqVae, how: str) -> None:
 
 
 def test_other_files_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="train.vqvae"):
+    with pytest.raises(FileNotFoundError, match="molmoact vqvae train"):
         load_depth_vqvae(tmp_path / "none.pt")
     torch.save({"weights": {"a": torch.zeros(2)}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"vae-final\.pt"):

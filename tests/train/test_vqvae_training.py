@@ -1,20 +1,34 @@
-"""The VQ-VAE trainer: its codebook arithmetic, resuming, and data files."""
+"""Training a depth VQ-VAE: codebook arithmetic, going on, many processes, report, command."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from molmoact_ros.model.depth_vqvae import Codebook, VqVaeShape
+from molmoact_ros.cli import main
+from molmoact_ros.model.depth_codec import DepthCodec
+from molmoact_ros.model.depth_vqvae import Codebook
 from molmoact_ros.model.depth_weights import load_depth_vqvae
-from molmoact_ros.train import depth_maps
 from molmoact_ros.train.codebook import revive_dead_codes, start_codebook, update_codebook
-from molmoact_ros.train.vqvae import VqVaeRecipe, VqVaeTrainer
+from molmoact_ros.train.depth_shards import DepthMaps, write_shard
+from molmoact_ros.train.recipe import BadRecipe
+from molmoact_ros.train.vqvae_recipe import PRESETS, VqVaeRecipe
+from molmoact_ros.train.vqvae_report import of_maps
+from molmoact_ros.train.vqvae_sheet import write_report
 
-SMALL = VqVaeShape(width=4, codes=16, code_size=16)
+sys.path.insert(0, str(Path(__file__).parent))
+from vqvae_helpers import SHORT, TOGETHER, ramp_maps, ramps, run_of
 
 
 def _rng() -> torch.Generator:
@@ -53,62 +67,138 @@ def test_the_codebook_starts_on_the_clusters() -> None:
     assert nearest.max() < 1.0
 
 
-@pytest.fixture
-def pictures() -> np.ndarray:
-    """Ramps in different directions: something to learn in a few steps."""
-    y, x = np.mgrid[0:320, 0:320] / 319.0
-    ramps = [x, y, 1 - x, 1 - y, (x + y) / 2, (1 - x + y) / 2]
-    return (np.array(ramps) * 255).astype(np.uint8)
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return ramp_maps(tmp_path_factory.mktemp("maps"))
 
 
-def test_training_improves_resumes_and_exports(pictures: np.ndarray, tmp_path: Path) -> None:
-    recipe = VqVaeRecipe(batch=4, minutes=10.0, learning_rate=0.01)
-    trainer = VqVaeTrainer(pictures, recipe, tmp_path, SMALL)
+def test_training_improves_goes_on_exactly_and_exports(maps: Path, tmp_path: Path) -> None:
+    """A signal saves and ends; the same command goes on at the very next map, bit by bit."""
+    whole = run_of(maps, tmp_path / "whole", SHORT)
+    done = whole.run()
+    assert done.finished and done.steps == len(done.losses) == 12
+    assert done.losses[-1] < 0.6 * done.losses[0]
 
-    def mse(text: str) -> float:
-        return float(text.split()[1])
+    def terminate(step: int) -> None:
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    first = mse(trainer.train_step())
-    for _ in range(15):
-        trainer.train_step()
-    trainer.start_quantising()
-    for _ in range(15):
-        last = trainer.train_step()
-    assert mse(last) < 0.6 * first
-    assert "codes in batch" in last
-    trainer.spent = 12.0
-    trainer.save()
-    again = VqVaeTrainer(pictures, recipe, tmp_path, SMALL)
-    again.resume()
-    assert (again.step, again.spent, again.quantising) == (31, 12.0, True)
-    exported = load_depth_vqvae(tmp_path / "depth_vqvae.safetensors")
-    for name, value in trainer.network.state_dict().items():
-        assert torch.equal(again.network.state_dict()[name], value)
+    first = run_of(maps, tmp_path / "parts", SHORT).run(terminate)
+    assert (first.steps, first.finished) == (7, False)
+    again = run_of(maps, tmp_path / "parts", SHORT)
+    rest = again.run()
+    assert rest.finished and first.losses + rest.losses == done.losses
+    exported = load_depth_vqvae(tmp_path / "parts" / "depth_vqvae.safetensors").state_dict()
+    for name, value in whole.learner.network.state_dict().items():
+        assert torch.equal(again.learner.network.state_dict()[name], value)
         if "ema" not in name:
-            torch.testing.assert_close(
-                exported.state_dict()[name], value, atol=2e-3, rtol=2e-3, msg=name
-            )
+            torch.testing.assert_close(exported[name], value, atol=2e-3, rtol=2e-3, msg=name)
+    lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["kind"] == "look" and json.loads(lines[-1])["mse"] > 0.0
+    card = (tmp_path / "whole" / "README.md").read_text()
+    assert "21 depth maps" in card and "12 steps" in card and "squared error" in card
 
 
-def test_resuming_without_a_checkpoint_starts_fresh(pictures: np.ndarray, tmp_path: Path) -> None:
-    trainer = VqVaeTrainer(pictures, VqVaeRecipe(batch=2), tmp_path / "none", SMALL)
-    trainer.resume()
-    assert trainer.step == 0
+@pytest.mark.parametrize(
+    ("change", "words"), [({"batch": 2}, "batch 4, now 2"), ({"edges": 1.0}, "edges")]
+)
+def test_a_run_of_another_recipe_is_not_continued(
+    maps: Path, tmp_path: Path, change: dict[str, float], words: str
+) -> None:
+    short = replace(SHORT, epochs=0.2)
+    run_of(maps, tmp_path, short).run()
+    with pytest.raises(BadRecipe, match=words):
+        run_of(maps, tmp_path, replace(short, **change))
 
 
-def test_depth_maps_repeat_and_differ(tmp_path: Path) -> None:
-    """Held-out frames must not be training frames, and a card's numbers must repeat."""
-    one = depth_maps.depth_pictures(3, seed=5)
-    assert one.shape == (3, 320, 320) and one.dtype == np.uint8
-    np.testing.assert_array_equal(one, depth_maps.depth_pictures(3, seed=5))
-    assert (one != depth_maps.depth_pictures(3, seed=6)).any()
-    assert one.min() == 0 and one.max() > 250
-    depth_maps.save_pictures(tmp_path / "a" / "maps.npz", one)
-    np.testing.assert_array_equal(depth_maps.load_pictures(tmp_path / "a" / "maps.npz"), one)
-    assert [p.name for p in (tmp_path / "a").iterdir()] == ["maps.npz"]
+def test_other_maps_are_not_continued_on_but_a_longer_budget_is(tmp_path: Path) -> None:
+    maps, out, short = ramp_maps(tmp_path / "maps"), tmp_path / "run", replace(SHORT, epochs=0.2)
+    assert run_of(maps, out, short).run().steps == 2
+    assert run_of(maps, out, replace(short, epochs=0.5)).run().steps == 3
+    write_shard(maps, "later", ramps(3))
+    with pytest.raises(BadRecipe, match="other depth maps"):
+        run_of(maps, out, short)
 
 
-def test_a_foreign_data_file_is_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "x.npz", pictures=np.zeros((3, 10, 10), dtype=np.uint8))
-    with pytest.raises(ValueError, match=r"train\.depth_maps"):
-        depth_maps.load_pictures(tmp_path / "x.npz")
+def test_a_run_by_minutes_ends_and_quantises(maps: Path, tmp_path: Path) -> None:
+    run = run_of(maps, tmp_path, replace(SHORT, minutes=0.5 / 60, warm_up=0.3))
+    done = run.run()
+    assert done.finished and run.learner.quantising
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_network_as_one(maps: Path, tmp_path: Path) -> None:
+    """Gradients, codebook averages and revival are those of the whole batch."""
+    alone = run_of(maps, tmp_path / "one", TOGETHER)
+    done = alone.run()
+    script = Path(__file__).parent / "one_vqvae_process.py"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    command = [sys.executable, str(script), str(maps), str(tmp_path / "two")]
+    workers = [
+        subprocess.Popen(
+            command, env={**os.environ, **where, "RANK": str(rank)}, stderr=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    for worker in workers:
+        _, said = worker.communicate(timeout=100)
+        assert worker.returncode == 0, said[-2000:]
+    together = json.loads((tmp_path / "two" / "losses.json").read_text())
+    assert together == pytest.approx(done.losses, abs=1e-5)
+    state = torch.load(tmp_path / "two" / "checkpoint.pt", weights_only=True)
+    assert alone.learner.use()["perplexity"] > 8
+    # Adam turns rounding of gradients near zero into whole steps; the codebook has no such steps.
+    book = alone.learner.network.codebook
+    for name, value in book.state_dict().items():
+        found = state["weights"][f"_vq_vae.{name}"]
+        torch.testing.assert_close(found, value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_the_paper_numbers_are_the_default() -> None:
+    """Data contract, section 8: 20 epochs, 64, 1e-3, squared error, 0.25, 0.99."""
+    recipe = VqVaeRecipe()
+    assert (recipe.epochs, recipe.batch, recipe.learning_rate) == (20.0, 64, 1e-3)
+    assert (recipe.commitment, recipe.decay) == (0.25, 0.99)
+    assert (recipe.edges, recipe.scaled, recipe.revive_every) == (0.0, False, 0)
+    assert recipe.rate(0, 0.0) == recipe.rate(10**6, 0.9) == 1e-3
+    assert recipe.steps(10_000_000) == 3_125_000
+    assert PRESETS["packaged"].edges == 2.0
+    with pytest.raises(BadRecipe, match="decay is 1.5"):
+        VqVaeRecipe(decay=1.5)
+
+
+def test_the_report_measures_and_draws(maps: Path, tmp_path: Path) -> None:
+    run = run_of(maps, tmp_path / "run", SHORT)
+    run.run()
+    codec = DepthCodec(run.learner.network.eval(), "here")
+    found = of_maps(codec, DepthMaps([maps], "held_out"), 100)
+    assert found.numbers.frames == 7 and found.counts.sum() == 700
+    assert found.numbers.mse == pytest.approx(
+        run.learner.held_out(np.stack([DepthMaps([maps], "held_out")[i] for i in range(7)]))["mse"],
+        rel=0.05,
+    )  # the codec's pictures are clipped to 0..1
+    assert found.numbers.mse_p5 <= found.numbers.mse <= found.numbers.mse_p95 <= found.worst.mse
+    assert 1 <= found.numbers.perplexity <= found.numbers.codes_used <= 16
+    write_report(tmp_path / "report", found, "mine.safetensors")
+    told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert sum(told["code_counts"]) == 700
+    assert Image.open(tmp_path / "report" / "report.png").size[0] > 1000
+
+
+def test_the_command_makes_trains_and_reports(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = str(ramp_maps(tmp_path / "maps"))
+    out = str(tmp_path / "run")
+    command = ["vqvae", "train", "--maps", maps, "--out", out, "--epochs", "0.1", "--device", "cpu"]
+    assert main([*command, "--batch", "2"]) == 0
+    said = capsys.readouterr().err
+    assert "2 steps, done" in said and "--revive-every 20" in said
+    assert main([*command, "--batch", "4"]) == 2
+    assert "batch 2, now 4" in capsys.readouterr().err
+    weights = ["--weights", f"{out}/depth_vqvae.safetensors"]
+    assert main(["vqvae", "report", *weights, "--maps", maps, "--most", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 2

@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("molmoact_ros.data.convert_command", "LeRobot and official data sets, in and out"),
     "check": ("molmoact_ros.data.check_command", "is a data set worth training on?"),
     "train": ("molmoact_ros.train.command", "train on labelled data"),
+    "vqvae": (
+        "molmoact_ros.train.vqvae_command",
+        "a depth VQ-VAE of one's own: maps, train, report",
+    ),
     "export": ("molmoact_ros.train.export_command", "a trained run becomes a checkpoint"),
     "eval": ("molmoact_ros.evals.command", "closed-loop success in simulation, offline"),
     "teleop": (

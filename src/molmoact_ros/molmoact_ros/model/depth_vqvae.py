@@ -40,7 +40,7 @@ class VqVaeShape:
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f"These weights lack the depth VQ-VAE's tensors ({error}); found "
-                f"{sorted(state)[:4]}... Use vae-final.pt or a file made by train/vqvae.py."
+                f"{sorted(state)[:4]}... Use vae-final.pt or a file made by molmoact vqvae train."
             ) from error
         return VqVaeShape(width=int(width), codes=int(codes), code_size=int(code_size))
 

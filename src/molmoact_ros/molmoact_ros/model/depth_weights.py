@@ -26,7 +26,7 @@ def load_depth_vqvae(path: Path) -> DepthVqVae:
     if not path.is_file():
         raise FileNotFoundError(
             f"No depth VQ-VAE weights at {path}; reinstall the package, give another file, "
-            "or train one with python -m molmoact_ros.train.vqvae."
+            "or train one with molmoact vqvae train."
         )
     state = load_file(path) if path.suffix == ".safetensors" else _released_state(path)
     return network_from_state(state)
@@ -56,7 +56,7 @@ def network_from_state(state: Mapping[str, Tensor]) -> DepthVqVae:
         if names:
             raise ValueError(
                 f"Depth VQ-VAE weights: {len(names)} tensors {problem}: {', '.join(names[:5])}. "
-                "Use vae-final.pt or a file made by train/vqvae.py."
+                "Use vae-final.pt or a file made by molmoact vqvae train."
             )
     network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
     return network.eval()

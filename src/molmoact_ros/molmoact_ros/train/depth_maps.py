@@ -2,19 +2,13 @@
 
 Every map is a new random scene seen by the (jittered) external camera, with the arm in a
 random reach over the table, often holding or having stacked something, passed through the
-same label pipeline as at run time (``reasoning.depth_image``). Run it as a program:
-``python -m molmoact_ros.train.depth_maps --count 4000 --out ~/.cache/molmoact_ros/maps.npz``.
+same label pipeline as at run time (``reasoning.depth_image``).
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
 import math
-import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -22,14 +16,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from molmoact_ros.geometry import Pose
-from molmoact_ros.reasoning.depth_image import relative_depth_u8, vqvae_input
+from molmoact_ros.reasoning.depth_image import relative_depth_u8
 from molmoact_ros.sim.layout import SceneSpec, scene_spec
 from molmoact_ros.sim.objects import BOWL, CUBE_SIZE, CUBES, PLATE, joint_name
 from molmoact_ros.sim.reach import reach
 from molmoact_ros.sim.renderer import SceneRenderer
 from molmoact_ros.sim.scene import HOME_Q, build_model, place_objects, tcp_pose
-
-logger = logging.getLogger(__name__)
+from molmoact_ros.train.depth_shards import map_of
 
 JITTERS = (0.0, 1.0, 3.0)
 _JITTER_SHARES = (0.5, 0.35, 0.15)
@@ -52,36 +45,10 @@ def depth_metres(count: int, seed: int) -> Iterator[NDArray[np.float32]]:
     renderer.close()
 
 
-def depth_pictures(count: int, seed: int) -> NDArray[np.uint8]:
-    """``count`` network inputs as uint8 [N, 320, 320] (divide by 255 for the network)."""
-    pictures = np.empty((count, 320, 320), dtype=np.uint8)
-    for i, metres in enumerate(depth_metres(count, seed)):
-        grey = vqvae_input(relative_depth_u8(metres, source="sensor"))
-        pictures[i] = np.round(grey[0, 0] * 255.0).astype(np.uint8)
-        if (i + 1) % 500 == 0:
-            logger.info("depth maps: %d of %d", i + 1, count)
-    return pictures
-
-
-def save_pictures(path: Path, pictures: NDArray[np.uint8]) -> None:
-    """Write a compressed npz in one step, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(suffix=".npz", dir=path.parent)
-    os.close(handle)
-    np.savez_compressed(scratch, pictures=pictures)
-    os.replace(scratch, path)
-
-
-def load_pictures(path: Path) -> NDArray[np.uint8]:
-    """Read what ``save_pictures`` wrote. Raises ValueError for anything else."""
-    with np.load(path, allow_pickle=False) as archive:
-        pictures = archive["pictures"]
-    if pictures.dtype != np.uint8 or pictures.ndim != 3 or pictures.shape[1:] != (320, 320):
-        raise ValueError(
-            f"{path} holds {pictures.dtype} {pictures.shape}, expected uint8 [N, 320, 320]; "
-            "delete it and run molmoact_ros.train.depth_maps again."
-        )
-    return np.asarray(pictures)
+def simulated_maps(count: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """``count`` network inputs as uint8 [320, 320] (divide by 255 for the network)."""
+    for metres in depth_metres(count, seed):
+        yield map_of(relative_depth_u8(metres, source="sensor"))
 
 
 def _move_arm(
@@ -118,19 +85,3 @@ def _move_arm(
 def _put(data: mujoco.MjData, name: str, pose: Pose) -> None:
     joint = data.joint(joint_name(name))
     joint.qpos[:3], joint.qpos[3:] = pose.position, np.roll(pose.quaternion, 1)
-
-
-def main() -> None:
-    """Write a training or test set."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--count", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    save_pictures(arguments.out, depth_pictures(arguments.count, arguments.seed))
-    logger.info("wrote %s", arguments.out)
-
-
-if __name__ == "__main__":
-    main()

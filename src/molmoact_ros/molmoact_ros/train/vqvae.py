@@ -1,23 +1,15 @@
-"""Train the depth VQ-VAE on depth pictures: a loop of our own for a CPU and an hour.
+"""One step of training a depth VQ-VAE, the same in one process or many.
 
-Loss: mean squared error divided by the pictures' variance, plus 0.25 of the commitment term
-(van den Oord et al. 2017); the codebook follows by moving averages (decay 0.99), and codes
-nobody uses are moved onto latents of the batch. An extra term on neighbouring-pixel
-differences keeps small objects from being averaged away. The first minutes train a plain
-autoencoder, then k-means of its latents starts the codebook: starting from random vectors
-leaves most of the 128 codes unused.
-
-``python -m molmoact_ros.train.vqvae --data maps.npz --minutes 50 --out run/`` (resumes)
+Loss: mean squared error plus the commitment term (van den Oord et al. 2017), and what
+``VqVaeRecipe`` adds; the codebook follows by moving averages. Every process has its part of the
+batch; gradients and the codebook's statistics are added up, so the result does not depend on how
+many there are.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
+import contextlib
 import math
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,159 +18,114 @@ from torch import Tensor
 from torch.nn import functional
 
 from molmoact_ros.model.depth_vqvae import DepthVqVae, VqVaeShape
-from molmoact_ros.model.depth_weights import save_depth_vqvae
-from molmoact_ros.train.codebook import revive_dead_codes, start_codebook, update_codebook
-from molmoact_ros.train.depth_maps import load_pictures
+from molmoact_ros.train.codebook import revive_dead_codes, update_codebook, usage
+from molmoact_ros.train.processes import World, sum_gradients
+from molmoact_ros.train.vqvae_recipe import VqVaeRecipe
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class VqVaeRecipe:
-    """Numbers of one training run; defaults are the paper's where it gives one."""
-
-    minutes: float = 50.0
-    batch: int = 64
-    learning_rate: float = 1e-3
-    commitment: float = 0.25
-    decay: float = 0.99
-    edges: float = 2.0
-    warm_up_share: float = 0.08
-    revive_every: int = 20
-    revive_until: float = 0.75
-    dead_below: float = 0.05
-    save_every_seconds: float = 120.0
-    seed: int = 0
+CLIP = 1.0
+REVIVE_UNTIL, DEAD_BELOW = 0.75, 0.05
 
 
-class VqVaeTrainer:
-    """State of a run: network, optimiser, time spent. ``run`` until the budget is used."""
+class VqVaeLearner:
+    """Network and optimiser of a run. variance: of the pictures in 0..1, for ``scaled``."""
 
     def __init__(
         self,
-        pictures: NDArray[np.uint8],
         recipe: VqVaeRecipe,
-        out: Path,
+        world: World,
+        variance: float = 1.0,
         shape: VqVaeShape | None = None,
-        device: str = "cpu",
     ) -> None:
-        self._pictures, self._recipe, self._out = torch.from_numpy(pictures), recipe, out
-        self._device = torch.device(device)
-        self._rng = torch.Generator().manual_seed(recipe.seed)
+        self.recipe, self.world, self.variance = recipe, world, variance
         torch.manual_seed(recipe.seed)
         # bfloat16 convolutions on a CPU are fifteen times slower in the default memory order.
         network = DepthVqVae(shape).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: DepthVqVae = network.to(self._device)
-        self._optimiser = torch.optim.Adam(self.network.parameters(), recipe.learning_rate)
-        self._variance = float((pictures[::8, ::4, ::4] / 255.0).var())
-        self.step, self.spent, self.quantising = 0, 0.0, False
+        self.network: DepthVqVae = network.to(world.device)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), recipe.learning_rate)
+        self.quantising = False
 
-    def run(self) -> None:
-        """Train until ``minutes`` are spent, saving and logging on the way."""
-        budget = self._recipe.minutes * 60
-        saved, before = self.spent, time.monotonic()
-        while self.spent < budget:
-            if not self.quantising and self.spent > self._recipe.warm_up_share * budget:
-                self.start_quantising()
-            report = self.train_step()
-            now = time.monotonic()
-            self.spent, before = self.spent + now - before, now
-            if self.step % 20 == 0:
-                left = (budget - self.spent) / 60
-                logger.info("step %d, %.1f min left: %s", self.step, left, report)
-            if self.spent - saved > self._recipe.save_every_seconds:
-                saved = self.spent
-                self.save()
-        self.save()
+    def step(self, number: int, pictures: NDArray[np.uint8], done: float) -> dict[str, Tensor]:
+        """One batch uint8 [N, 320, 320] of this process; its losses.
 
-    def train_step(self) -> str:
-        """One batch; returns the losses as text."""
-        recipe = self._recipe
-        for group in self._optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * self._rate()
-        pictures = self._batch(recipe.batch)
-        with torch.autocast(self._device.type, torch.bfloat16):
-            latents = self.network.latents(pictures)
-            fed, note = latents, "autoencoder"
-            commitment = torch.zeros((), device=self._device)
-            if self.quantising:
-                codes, vectors, note = self._quantise(latents.detach().float())
-                commitment = functional.mse_loss(latents.float(), vectors)
-                fed = latents + (vectors - latents).detach()
+        number: of the step. done: share 0..1 of the budget that is spent.
+        """
+        recipe = self.recipe
+        for group in self.optimiser.param_groups:
+            group["lr"] = recipe.rate(number, done)
+        wanted = self.on_device(pictures)
+        with self.precision():
+            latents = self.network.latents(wanted)
+        fed, commitment = latents, torch.zeros((), device=wanted.device)
+        if self.quantising:
+            vectors = self._quantise(latents.detach().float(), number, done)
+            commitment = functional.mse_loss(latents.float(), vectors)
+            fed = latents + (vectors - latents).detach()
+        with self.precision():
             decoded = self.network.decoder(fed).float()
-        error = functional.mse_loss(decoded, pictures)
-        loss = error / self._variance + recipe.commitment * commitment
-        loss = loss + recipe.edges * _edge_error(decoded, pictures)
-        self._optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
-        self.step += 1
-        return f"mse {error.item():.5f} commitment {commitment.item():.4f} {note}"
+        error = functional.mse_loss(decoded, wanted)
+        loss = error / self.variance if recipe.scaled else error
+        loss = loss + recipe.commitment * commitment
+        if recipe.edges:
+            loss = loss + recipe.edges * _edge_error(decoded, wanted)
+        self.optimiser.zero_grad()
+        (loss / self.world.size).backward()
+        parameters = list(self.network.parameters())
+        sum_gradients(parameters, self.world)
+        torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+        self.optimiser.step()
+        return {"mse": error.detach(), "commitment": commitment.detach(), "loss": loss.detach()}
 
-    def save(self) -> None:
-        """Checkpoint for resuming, and the weights as others load them."""
-        self._out.mkdir(parents=True, exist_ok=True)
-        scratch = self._out / "checkpoint.part"
-        torch.save(
-            {
-                "weights": self.network.state_dict(),
-                "optimiser": self._optimiser.state_dict(),
-                "step": self.step,
-                "spent": self.spent,
-                "quantising": self.quantising,
-            },
-            scratch,
-        )
-        scratch.replace(self._out / "checkpoint.pt")
-        notes = {
-            "made_by": "molmoact_ros.train.vqvae",
-            "data": f"{len(self._pictures)} depth maps",
-            "steps": str(self.step),
-            "minutes": f"{self.spent / 60:.1f}",
-        }
-        save_depth_vqvae(self.network, self._out / "depth_vqvae.safetensors", notes)
-
-    def resume(self) -> None:
-        """Continue from this folder's checkpoint; nothing happens when there is none."""
-        path = self._out / "checkpoint.pt"
-        if not path.is_file():
-            return
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        self.network.load_state_dict(state["weights"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self.step, self.spent = state["step"], state["spent"]
-        self.quantising = state["quantising"]
-        logger.info("resumed at step %d, %.1f min", self.step, self.spent / 60)
-
-    def _rate(self) -> float:
-        done = min(self.spent / (self._recipe.minutes * 60), 1.0)
-        return min(1.0, (self.step + 1) / 50) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done)))
-
-    def _batch(self, size: int) -> Tensor:
-        index = torch.randint(len(self._pictures), (size,), generator=self._rng)
-        pictures = self._pictures[index][:, None].float() / 255.0
-        return pictures.contiguous(memory_format=torch.channels_last).to(self._device)
+    def use(self) -> dict[str, float]:
+        """Codes in use and perplexity, of the moving averages."""
+        if not self.quantising:
+            return {"codes_used": 0.0, "perplexity": 0.0}
+        size = self.network.codebook._ema_cluster_size.double().cpu().numpy()
+        # Averages never reach zero: below a thousandth of an even share counts as unused.
+        used, perplexity = usage(np.where(size > 1e-3 * size.mean(), size, 0.0))
+        return {"codes_used": float(used), "perplexity": perplexity}
 
     @torch.no_grad()
-    def _quantise(self, latents: Tensor) -> tuple[Tensor, Tensor, str]:
-        recipe, book = self._recipe, self.network.codebook
+    def held_out(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
+        """Error and use of codes on maps uint8 [N, 320, 320], in float32 as they will be used."""
+        errors: list[float] = []
+        counts = np.zeros(self.network.shape.codes)
+        for start in range(0, len(pictures), 16):
+            wanted = self.on_device(pictures[start : start + 16])
+            codes = self.network.encode(wanted)
+            decoded = self.network.decode(codes)
+            errors += ((decoded - wanted) ** 2).mean(dim=(1, 2, 3)).tolist()
+            counts += np.bincount(codes.flatten().cpu().numpy(), minlength=len(counts))
+        used, perplexity = usage(counts)
+        return {"mse": float(np.mean(errors)), "codes_used": float(used), "perplexity": perplexity}
+
+    def on_device(self, pictures: NDArray[np.uint8]) -> Tensor:
+        """Float [N, 1, 320, 320] in 0..1 of uint8 [N, 320, 320]."""
+        raw = torch.from_numpy(pictures).to(self.world.device)
+        return (raw[:, None].float() / 255.0).contiguous(memory_format=torch.channels_last)
+
+    def precision(self) -> contextlib.AbstractContextManager[object]:
+        """For the convolutions; distances to codes are always in float32."""
+        kind, cuda = self.recipe.precision, self.world.device.type == "cuda"
+        if kind == "bf16" or (kind == "auto" and cuda):
+            return torch.autocast(self.world.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    @torch.no_grad()
+    def _quantise(self, latents: Tensor, number: int, done: float) -> Tensor:
+        recipe, book = self.recipe, self.network.codebook
         codes = book.nearest(latents)
         vectors = book.lookup(codes)
         flat = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
-        update_codebook(book, flat, codes.flatten(), recipe.decay)
-        young = self.spent < recipe.revive_until * recipe.minutes * 60
-        if young and self.step % recipe.revive_every == 0:
-            revive_dead_codes(book, flat, recipe.dead_below, self._rng)
-        return codes, vectors, f"codes in batch {len(codes.unique())}"
+        update_codebook(book, flat, codes.flatten(), recipe.decay, world=self.world)
+        if recipe.revive_every and done < REVIVE_UNTIL and number % recipe.revive_every == 0:
+            rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + number)
+            revive_dead_codes(book, flat, DEAD_BELOW, rng, self.world)
+        return vectors
 
-    @torch.no_grad()
-    def start_quantising(self) -> None:
-        """End of the warm-up: from here on the decoder sees code vectors."""
-        batches = [self.network.latents(self._batch(32)) for _ in range(8)]
-        flat = torch.cat([z.permute(0, 2, 3, 1).reshape(-1, z.shape[1]) for z in batches])
-        start_codebook(self.network.codebook, flat, self._rng)
-        self.quantising = True
+
+def variance_of(pictures: NDArray[np.uint8]) -> float:
+    """Of pictures uint8 [N, 320, 320] divided by 255; never zero."""
+    return max(float((pictures[:, ::4, ::4] / 255.0).var()), 1e-6)
 
 
 def _edge_error(decoded: Tensor, pictures: Tensor) -> Tensor:
@@ -186,24 +133,8 @@ def _edge_error(decoded: Tensor, pictures: Tensor) -> Tensor:
     return across + (decoded.diff(dim=2) - pictures.diff(dim=2)).abs().mean()
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Train the depth VQ-VAE.")
-    parser.add_argument("--data", type=Path, nargs="+", required=True)
-    parser.add_argument("--minutes", type=float, default=50.0)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(arguments.threads)
-    pictures = np.concatenate([load_pictures(path) for path in arguments.data])
-    recipe = VqVaeRecipe(minutes=arguments.minutes, batch=arguments.batch)
-    trainer = VqVaeTrainer(pictures, recipe, arguments.out, device=arguments.device)
-    trainer.resume()
-    trainer.run()
-
-
-if __name__ == "__main__":
-    main()
+def finite(values: dict[str, float], step: int) -> dict[str, float]:
+    """``values``, or FloatingPointError naming the step."""
+    if not all(math.isfinite(value) for value in values.values()):
+        raise FloatingPointError(f"step {step}: {values}; lower --lr or use --precision float32")
+    return values
