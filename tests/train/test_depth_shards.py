@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from molmoact_ros.cli import main
+from molmoact_ros.data.bag_source import BagTopics, read_bag
+from molmoact_ros.data.card import DataCard
+from molmoact_ros.data.estimator import DepthAnything
+from molmoact_ros.data.pictures import rgb_of
 from molmoact_ros.data.rows import BadData
 from molmoact_ros.model.depth_codec import DepthCodec
+from molmoact_ros.policy.view import resized
 from molmoact_ros.reasoning.depth_image import relative_depth_u8
 from molmoact_ros.train.batched_estimator import estimated_maps
 from molmoact_ros.train.depth_maps import simulated_maps
@@ -20,9 +25,12 @@ from molmoact_ros.train.map_sources import Making, maps_of, shards_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 sys.path.insert(0, str(Path(__file__).parent))
+from bag_helpers import write_bag
 from data_helpers import CARD, make_data
-from test_bags_to_labels import write_bag
+from test_estimator import folder as depth_anything  # noqa: F401  a fixture
 from vqvae_helpers import ramp_maps, ramps
+
+TOPICS = BagTopics()
 
 
 def test_maps_come_back_and_whole_shards_are_held_out(tmp_path: Path) -> None:
@@ -122,6 +130,24 @@ def test_pictures_are_estimated_in_batches() -> None:
     assert Counting.asked == [2, 2, 1]
     wanted = [map_of(relative_depth_u8(p[..., 0].astype(np.float32), "relative")) for p in pictures]
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_depth_anything_makes_maps_of_colour_as_it_makes_labels(
+    depth_anything: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Three at once are what one at a time are."""
+    bag, out = write_bag(tmp_path, "one"), tmp_path / "maps"
+    command = ["vqvae", "maps", str(bag), "--out", str(out), "--every", "8", "--batch", "3"]
+    assert main([*command, "--depth-estimator", str(depth_anything), "--device", "cpu"]) == 0
+    found, alone = DepthMaps([out]), DepthAnything(depth_anything, "cpu")
+    assert len(found) == 3
+    for number, picture in enumerate(read_bag(bag, TOPICS).pictures["external"].values[::8]):
+        rgb = resized(rgb_of(picture), DataCard().image_size)
+        wanted = map_of(relative_depth_u8(alone.estimate(rgb), source="relative"))
+        assert np.abs(found[number].astype(int) - wanted).max() <= 2
+    assert "estimate by depth_anything" in (out / "maps.json").read_text()
 
 
 def test_simulated_maps_repeat_and_are_what_the_codec_reads() -> None:

@@ -76,13 +76,11 @@ class VqVaeLearner:
         return {"mse": error.detach(), "commitment": commitment.detach(), "loss": loss.detach()}
 
     def use(self) -> dict[str, float]:
-        """Codes in use and perplexity, of the moving averages."""
+        """Perplexity of the codebook's moving averages."""
         if not self.quantising:
-            return {"codes_used": 0.0, "perplexity": 0.0}
+            return {}
         size = self.network.codebook._ema_cluster_size.double().cpu().numpy()
-        # Averages never reach zero: below a thousandth of an even share counts as unused.
-        used, perplexity = usage(np.where(size > 1e-3 * size.mean(), size, 0.0))
-        return {"codes_used": float(used), "perplexity": perplexity}
+        return {"perplexity": usage(size)[1]}
 
     @torch.no_grad()
     def held_out(self, pictures: NDArray[np.uint8]) -> dict[str, float]:
