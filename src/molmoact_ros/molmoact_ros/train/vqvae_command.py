@@ -170,7 +170,6 @@ def _train(values: argparse.Namespace) -> int:
 def _trained(values: argparse.Namespace, recipe: VqVaeRecipe, world: World) -> int:
     if world.device.type == "cpu" and "OMP_NUM_THREADS" in os.environ:
         torch.set_num_threads(max(1, int(os.environ["OMP_NUM_THREADS"])))
-    torch.set_float32_matmul_precision("high")
     run = VqVaeRun(values.maps, recipe, values.out, world, threads=values.threads)
     ended = run.run()
     few = run.learner.network.shape.codes / 8
