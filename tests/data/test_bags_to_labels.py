@@ -18,7 +18,7 @@ from molmoact_ros.data.gate import WARN, check_statistics
 from molmoact_ros.data.recording import BadEpisode
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bag_helpers import TOPICS, write_bag
+from bag_writing_helpers import TOPICS, write_bag
 from data_helpers import camera, path, stamps
 
 

@@ -19,7 +19,7 @@ from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS
 from molmoact_ros.model.depth_weights import load_depth_vqvae, save_depth_vqvae
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bag_helpers import TOPICS, table_depth, write_bag
+from bag_writing_helpers import TOPICS, table_depth, write_bag
 from data_helpers import CARD
 
 

@@ -22,7 +22,7 @@ from molmoact_ros.data.local_models import BadModel, device_of
 from molmoact_ros.reasoning.depth_image import relative_depth_u8
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bag_helpers import write_bag
+from bag_writing_helpers import write_bag
 
 PREPROCESSOR = {
     "image_processor_type": "DPTImageProcessor",

@@ -25,7 +25,7 @@ from molmoact_ros.sim.layout import scene_spec
 from molmoact_ros.sim.scene import build_model, tcp_pose
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bag_helpers import TOPICS, write_bag
+from bag_writing_helpers import TOPICS, write_bag
 from data_helpers import CARD, recording, stamps
 
 HOME = np.array([0.0, -0.5, 0.0, -2.3, 0.0, 1.85, 0.785])

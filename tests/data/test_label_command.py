@@ -15,7 +15,7 @@ from molmoact_ros.data.dataset import DataSet
 from molmoact_ros.data.rows import read_info
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bag_helpers import TOPICS, write_bag
+from bag_writing_helpers import TOPICS, write_bag
 
 SIZE = ("--set", "image_size=[64,48]")
 

@@ -22,7 +22,7 @@ from molmoact_ros.data.molmo2_prompt import Molmo2Prompt
 from molmoact_ros.data.pointing import MolmoPointer
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bag_helpers import write_bag
+from bag_writing_helpers import write_bag
 
 SPECIAL = [
     "<|endoftext|>", "<im_patch>", "<im_col>", "<im_start>", "<low_res_im_start>", "<frame_start>",

@@ -25,7 +25,7 @@ from molmoact_ros.train.map_sources import Making, maps_of, shards_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 sys.path.insert(0, str(Path(__file__).parent))
-from bag_helpers import write_bag
+from bag_writing_helpers import write_bag
 from data_helpers import CARD, make_data
 from test_estimator import folder as depth_anything  # noqa: F401  a fixture
 from vqvae_helpers import ramp_maps, ramps
