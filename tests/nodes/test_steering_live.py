@@ -20,6 +20,7 @@ pytest.importorskip("franky_sim", reason="needs franky-sim, see requirements/sim
 webdriver = pytest.importorskip("selenium.webdriver", reason="pip install selenium==4.49.0")
 sys.path.insert(0, str(Path(__file__).parent))
 from molmoact_msgs.msg import CommandStatus, PolicyStatus, Reasoning, VisualTrace  # noqa: E402
+from selenium.common.exceptions import ElementNotInteractableException  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from stack import Stack, stack  # noqa: E402
 
@@ -37,6 +38,7 @@ NODES = ("sim_arm", "sim_cameras", "franka", "commander", "policy", "viewer", "s
 CAMERA = EXTERNAL.camera(320, 240)
 TASK = "put the red cube on the plate"
 NEAR = 12.0  # units of the 0..255 grid
+LOW = 0.12  # metres: cubes and fingers around them
 
 
 class Operator:
@@ -116,10 +118,17 @@ class Operator:
         )
 
     def decide(self, choice: str) -> None:
-        """Press a button of the plan, as soon as the page shows it."""
+        """Press a button of the plan, as soon as the page shows it; plans replace one another."""
         button = self.browser.find_element("css selector", f"[data-review={choice}]")
-        assert self.until(lambda: button.is_displayed() and button.is_enabled())
-        button.click()
+
+        def pressed() -> bool:
+            try:
+                button.click()
+            except ElementNotInteractableException:
+                return False
+            return True
+
+        assert self.until(lambda: button.is_displayed() and button.is_enabled() and pressed())
 
     def send(self) -> None:
         self.until(lambda: self.browser.find_element("id", "send").is_enabled(), 5.0)
@@ -180,13 +189,17 @@ def come_down(operator: Operator) -> None:
 @pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
 def test_a_stroke_changes_where_the_arm_goes(operator: Operator, kind: str) -> None:
     """From glass to arm: the thought carries the points of the page, the tool ends at the last."""
-    operator.begin()
-    come_down(operator)
-    points = operator.stroke(stroke_from_tool(operator), kind)
-    assert 2 <= len(points) <= 5
-    assert operator.script("return window.molmoact.stage.frozen") is True
-    operator.send()
-    assert operator.until(operator.steered), operator.text("toast")
+    for _ in range(3):
+        operator.begin()
+        come_down(operator)
+        points = operator.stroke(stroke_from_tool(operator), kind)
+        assert 2 <= len(points) <= 5
+        assert operator.script("return window.molmoact.stage.frozen") is True
+        operator.send()
+        assert operator.until(operator.steered), operator.text("toast")
+        # On a busy machine the hand may be among the cubes by now: a path would drag it there.
+        if operator.person.poses[-1][1][2] > LOW:
+            break
     thought = operator.steered()[0]
     assert thought.trace.source == VisualTrace.SOURCE_HUMAN
     sent = convert.trace_points(thought.trace)
