@@ -181,9 +181,9 @@ def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
 
 def come_down(operator: Operator) -> None:
     """Wait until the arm has left its home, which is higher than a drawn path should be."""
-    assert operator.until(lambda: operator.person.poses[-1][1][2] < 0.36), (
-        f"{operator.person.poses[-1]}: {sorted(operator.person.reasons)[-12:]}"
-    )
+    assert operator.until(
+        lambda: operator.person.poses and operator.person.poses[-1][1][2] < 0.36
+    ), f"{operator.person.poses[-1:]}: {sorted(operator.person.reasons)[-12:]}"
 
 
 @pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
