@@ -57,7 +57,7 @@ def test_a_tick_holds_pictures_in_the_cards_order_and_size(folder: Path) -> None
 def test_pictures_are_never_squeezed(tmp_path: Path) -> None:
     """The robot refuses a camera of another aspect; so must what teaches its network."""
     wide = replace(CARD, image_size=(96, 48))
-    with pytest.raises(BadEpisode, match=r"are 64x48.*--set image_size=\[320,240\]"):
+    with pytest.raises(BadEpisode, match=r"are 64x48.*--set image_size=\[96,72\]"):
         label_episode(recording(20), tmp_path, wide, DepthLabeller(), "a")
 
 

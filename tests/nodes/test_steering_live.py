@@ -138,6 +138,7 @@ class Operator:
         return [thought for thought in self.person.thoughts if thought.steered]
 
     def tool_on_grid(self) -> np.ndarray:
+        assert self.until(lambda: self.person.poses), "no pose of the tool was published"
         pixels, _ = CAMERA.project(self.person.poses[-1][1][None])
         return CAMERA.grid_from_pixels(pixels)[0]
 

@@ -63,9 +63,9 @@ class Person:
         self.seen: list[FineTune.Feedback] = []
 
     def until(self, done: Callable[[], bool]) -> None:
-        end = time.monotonic() + 60.0
+        end = time.monotonic() + 180.0
         while not done():
-            assert time.monotonic() < end, "nothing happened for a minute"
+            assert time.monotonic() < end, "nothing happened for three minutes"
             self.executor.spin_once(timeout_sec=0.1)
 
     def send(self, goal: FineTune.Goal) -> Any:

@@ -18,9 +18,9 @@ from molmoact_ros.data.rows import BadData
 from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.policy.view import resized
 from molmoact_ros.reasoning.depth_image import relative_depth_u8
-from molmoact_ros.train.batched_estimator import estimated_maps
 from molmoact_ros.train.depth_maps import simulated_maps
 from molmoact_ros.train.depth_shards import DepthMaps, map_of, open_folder, write_shard
+from molmoact_ros.train.estimated_maps import estimated_maps
 from molmoact_ros.train.map_sources import Making, maps_of, shards_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))

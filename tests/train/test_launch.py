@@ -73,7 +73,11 @@ signal.signal(signal.SIGTERM, save)
 pathlib.Path(sys.argv[1], "ready" + os.environ["RANK"]).touch()
 time.sleep(60)
 """
-REFUSES = "import sys; sys.exit('molmoact train: no such data; label it first')"
+REFUSES = (
+    r"import sys; sys.stderr.write('molmoact train: no such data; label it first\n'); sys.exit(1)"
+)
+"""A line at once, as the command writes it: a message given to ``exit`` is written in two parts,
+and those of two processes can mix."""
 
 
 def started(folder: Path, script: str) -> subprocess.Popen[str]:

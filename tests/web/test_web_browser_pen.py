@@ -231,6 +231,21 @@ def test_stop_lies_at_the_same_place_over_everything(
     assert len(places) == 1
 
 
+def test_the_picture_stays_where_it_is_while_the_state_changes(
+    page: Any, state: PageState, commands: Recorder
+) -> None:
+    """On a phone the state stands above the picture: it must not push it away under a finger."""
+    size(page, 390, 844)
+    title = page.find_element("id", "status-title")
+    places = {title.text: on_screen(page, (0, 0))}
+    ready(page, state)
+    for phase in ("executing", "thinking", "awaiting_approval", "idle"):
+        state.set_policy(PolicyStatus(phase, SUGGESTION, chunk_id=7))
+        wait(lambda: title.text not in places)
+        places[title.text] = on_screen(page, (0, 0))
+    assert len(set(places.values())) == 1, places
+
+
 @contextmanager
 def somebody_drives(server: SteeringServer) -> Iterator[None]:
     """Another client that came first, in a thread with a loop of its own."""

@@ -7,6 +7,7 @@ give metres, large = far, and are refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +45,27 @@ class DepthAnything:
             folder, local_files_only=True, use_safetensors=True
         )
         self._network = network.to(self._device).eval()
+        self._mean = torch.from_numpy(_MEAN).to(self._device)
+        self._std = torch.from_numpy(_STD).to(self._device)
 
     def estimate(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Relative inverse depth float32 [H, W] of uint8 [H, W, 3]: large = near."""
-        height, width = rgb.shape[:2]
-        size = input_size(height, width)
-        pixels = torch.from_numpy((rgb.astype(np.float32) / 255.0 - _MEAN) / _STD)
-        pixels = pixels.permute(2, 0, 1)[None].to(self._device)
-        pixels = functional.interpolate(pixels, size, mode="bicubic", align_corners=False)
+        return np.asarray(self.estimate_many([rgb])[0])
+
+    def estimate_many(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """As ``estimate``, float32 [N, H, W] of pictures of one size: a GPU wants several."""
+        height, width = pictures[0].shape[:2]
+        raw = torch.from_numpy(np.stack(pictures)).to(self._device)
+        pixels = ((raw.float() / 255.0 - self._mean) / self._std).permute(0, 3, 1, 2)
+        pixels = functional.interpolate(
+            pixels, input_size(height, width), mode="bicubic", align_corners=False
+        )
         with torch.inference_mode():
             found = self._network(pixel_values=pixels).predicted_depth
             found = functional.interpolate(
                 found[:, None], (height, width), mode="bilinear", align_corners=True
             )
-        return np.asarray(found[0, 0].float().cpu().numpy(), dtype=np.float32)
+        return np.asarray(found[:, 0].float().cpu().numpy(), dtype=np.float32)
 
 
 def input_size(height: int, width: int) -> tuple[int, int]:

@@ -165,7 +165,7 @@ def _store_pictures(
 def _at_card_size(name: str, rgb: NDArray[np.uint8], card: DataCard) -> NDArray[np.uint8]:
     height, width = rgb.shape[:2]
     if not same_aspect(card.image_size, (width, height)):
-        fits = 320, max(1, round(320 * height / width))
+        fits = card.image_size[0], max(1, round(card.image_size[0] * height / width))
         raise BadEpisode(
             f"the pictures of {name} are {width}x{height}, the card's image_size is "
             "{}x{}, which would squeeze them; ".format(*card.image_size)

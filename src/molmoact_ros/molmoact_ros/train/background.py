@@ -8,6 +8,7 @@ a cluster's scheduler sends: the process saves and ends.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,8 +28,10 @@ _LAST_WORDS = 400
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to train; empty base: a new network of ``size``. fields: "steps=500" and so on.
+    """What to train.
 
+    data: one folder, or several as in a search path ("A:B"). Empty base: a new network of
+    ``size``. fields: "steps=500" and so on.
     Raises BadRecipe for what ``molmoact train`` would refuse before it opens any file.
     """
 
@@ -41,7 +44,7 @@ class Wanted:
     export_to: str = ""
 
     def __post_init__(self) -> None:
-        if not self.data or not self.out:
+        if not self.folders or not self.out:
             raise BadRecipe("data and out must name folders: labelled data, and where the run goes")
         if bool(self.base) == bool(self.size):
             raise BadRecipe("give either base (a checkpoint) or size (a new small network)")
@@ -50,6 +53,11 @@ class Wanted:
         if self.preset not in PRESETS:
             raise BadRecipe(f"unknown preset {self.preset!r}; use one of {', '.join(PRESETS)}")
         changed(PRESETS[self.preset], self._overrides)
+
+    @property
+    def folders(self) -> list[str]:
+        """The data sets."""
+        return [folder for folder in self.data.split(os.pathsep) if folder]
 
     @property
     def _overrides(self) -> dict[str, str]:
@@ -67,7 +75,7 @@ class Wanted:
         overrides = [word for text in self.fields for word in ("--set", text)]
         end = ["--export", self.export_to] if self.export_to else []
         return [
-            "--data", self.data, "--out", self.out, "--preset", self.preset,
+            "--data", *self.folders, "--out", self.out, "--preset", self.preset,
             *start, *overrides, *end,
         ]  # fmt: skip
 

@@ -5,7 +5,6 @@ What a goal of the trainer node names is ``background.Wanted``; this is what its
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ MOST_PROCESSES = 64
 
 @dataclass(frozen=True)
 class Launch(Wanted):
-    """data: one folder, or several as in a search path ("A:B").
+    """weights: a share for each data set, "0.9 0.1"; empty: the roots of their sizes.
 
-    weights: a share for each, "0.9 0.1"; empty: the roots of their sizes. web: folder of ordinary
-    pictures. device: empty for cuda if there is one. processes: on this computer, by torchrun.
-    options: further words of the command, "--unchecked". Raises BadRecipe.
+    web: folder of ordinary pictures. device: empty for cuda if there is one. processes: on this
+    computer, by torchrun. options: further words of the command, "--unchecked". Raises BadRecipe.
     """
 
     weights: str = ""
@@ -38,8 +36,6 @@ class Launch(Wanted):
             raise BadRecipe(f"unknown device {self.device!r}; use cpu, cuda or nothing")
         if not 1 <= self.processes <= MOST_PROCESSES:
             raise BadRecipe(f"processes is {self.processes}; use 1 to {MOST_PROCESSES}")
-        if not self.folders:
-            raise BadRecipe(f"data {self.data!r} must name folders of labelled data")
         try:
             shares = [float(share) for share in self._shares]
         except ValueError as error:
@@ -55,11 +51,6 @@ class Launch(Wanted):
             raise BadRecipe(f"options {self.options!r}: {error}; write a shell's words") from error
 
     @property
-    def folders(self) -> list[str]:
-        """The data sets."""
-        return [folder for folder in self.data.split(os.pathsep) if folder]
-
-    @property
     def _shares(self) -> list[str]:
         return self.weights.replace(",", " ").split()
 
@@ -67,8 +58,6 @@ class Launch(Wanted):
     def arguments(self) -> list[str]:
         """For ``molmoact train``."""
         words = super().arguments
-        place = words.index("--data") + 1
-        words[place : place + 1] = self.folders
         given = {"--weights": self._shares, "--web": [self.web], "--device": [self.device]}
         for name, values in given.items():
             words += [name, *values] if any(values) else []

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import torch
@@ -28,6 +26,7 @@ from molmoact_ros.train.loss import Learner, recompute_blocks
 from molmoact_ros.train.optimiser import clip_groups, make_optimisers, rate_share, set_rates
 from molmoact_ros.train.packed_attention import packed_hidden, quick_vision
 from molmoact_ros.train.processes import World, spread, sum_gradients
+from molmoact_ros.train.stop_signals import StopSignals
 from molmoact_ros.train.stream import Source, Visits, batches
 from molmoact_ros.train.targets import BinTargets, bin_tokens, number_tokens
 from molmoact_ros.train.tracker import Tracker
@@ -59,7 +58,7 @@ class Trainer:
     def __init__(self, source: Source, out: Path, world: World, watch: Watch | None = None) -> None:
         self.source, self.out, self.world = source, out, world
         self.recipe = recipe = source.recipe
-        self._watch, self._stop = watch, False
+        self._watch, self._signals = watch, StopSignals()
         self._cuda = world.device.type == "cuda"
         self._fused = recipe.mode == "replicate" or self._cuda
         self.network = load_network(source.base, recipe, world)
@@ -98,7 +97,7 @@ class Trainer:
         step = saved = self.first_step
         since, samples, tokens = time.monotonic(), 0, 0.0
         self.learner.train()
-        with self._signals():
+        with self._signals:
             for micros in batches(self.source, self.first_step, world.rank, world.size):
                 values = self._step(step, micros)
                 losses.append(values["loss"])
@@ -113,11 +112,11 @@ class Trainer:
                     since, samples, tokens = time.monotonic(), 0, 0.0
                     going = self._watch is None or self._watch.step(step, values)
                 last = step == recipe.steps
-                stopping = world.any(self._stop or not going)
+                stopping = world.any(self._signals.asked or not going)
                 if not stopping and recipe.look_every and (last or step % recipe.look_every == 0):
                     self._look(step, tracker)
                     since, samples, tokens = time.monotonic(), 0, 0.0
-                    stopping = world.any(self._stop)
+                    stopping = world.any(self._signals.asked)
                 if step % recipe.save_every == 0 or last or stopping:
                     save_state(
                         self.out, self.learner, self.optimisers, step, recipe, world, self._data
@@ -162,7 +161,7 @@ class Trainer:
     def _look(self, step: int, tracker: Tracker) -> None:
         """Held-out numbers; none when a signal came meanwhile: saving is more urgent."""
         with self._precision(), contextlib.suppress(Stopped):
-            if values := self._held_out.look(lambda: self._stop):
+            if values := self._held_out.look(lambda: self._signals.asked):
                 tracker.report(step, values, "look")
 
     def _bins(self) -> BinTargets | None:
@@ -184,20 +183,3 @@ class Trainer:
         if not self._cuda:
             return {}
         return {"peak_gib": torch.cuda.max_memory_allocated() / 2**30}
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM (a scheduler's notice) and SIGINT end the run after the current step."""
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            self._stop = True
-
-        try:
-            before = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
-        except ValueError:  # not the main thread: whoever runs us stops through ``watch``
-            before = {}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

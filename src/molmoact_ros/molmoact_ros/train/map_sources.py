@@ -19,15 +19,16 @@ from molmoact_ros.bags.metadata import BadBag
 from molmoact_ros.data.bag_source import BagTopics, bag_id, find_bags, read_bag
 from molmoact_ros.data.card import DataCard, load_card
 from molmoact_ros.data.dataset import EPISODES, read_episodes
+from molmoact_ros.data.estimator import DepthAnything
 from molmoact_ros.data.label import episode_key
 from molmoact_ros.data.pictures import decode_jpeg, metres_of, rgb_of
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.rows import LABELS, PICTURES, BadData, read_packed, read_rows
 from molmoact_ros.policy.view import resized
 from molmoact_ros.reasoning.depth_image import relative_depth_u8
-from molmoact_ros.train.batched_estimator import BatchedDepthAnything, Estimator, estimated_maps
 from molmoact_ros.train.depth_maps import simulated_maps
 from molmoact_ros.train.depth_shards import is_there, map_of, write_shard
+from molmoact_ros.train.estimated_maps import Estimator, estimated_maps
 
 SIMULATED = 100
 """Maps of a simulated shard."""
@@ -178,4 +179,4 @@ def _packed(table: Path, making: Making) -> Iterator[NDArray[np.uint8]]:
 
 @lru_cache(1)
 def _estimator(folder: Path, device: str) -> Estimator:
-    return BatchedDepthAnything(folder, device)
+    return DepthAnything(folder, device)
