@@ -68,11 +68,13 @@ def main() -> int:
 
 
 @contextmanager
-def recorded_pad(folder: Path) -> Iterator[tuple[ArmBench, Pad, Operator, SnapshotReader]]:
-    """The arm, a gamepad and a recorder into ``folder``, all ready."""
+def recorded_pad(
+    folder: Path, jitter: float = 0.0
+) -> Iterator[tuple[ArmBench, Pad, Operator, SnapshotReader]]:
+    """The arm, a gamepad and a recorder into ``folder``, all ready. jitter: of camera mounts."""
     extra: dict[str, dict[str, object]] = {
         "teleop": {"layout": "plain"},
-        "sim_cameras": {"rate_hz": CAMERA_HZ},
+        "sim_cameras": {"rate_hz": CAMERA_HZ, "mount_jitter": jitter},
         "recorder": {"folder": str(folder), "topics": topics()},
     }
     with arm_bench(extra=extra) as bench:

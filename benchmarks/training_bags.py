@@ -35,20 +35,21 @@ def main() -> None:
     parser.add_argument("--expert", type=int, default=24, help="episodes of the scripted policy")
     parser.add_argument("--teleop", type=int, default=8, help="episodes of the scripted gamepad")
     parser.add_argument("--first-seed", type=int, default=2 * FIRST_SEED)
+    parser.add_argument("--jitter", type=float, default=1.0, help="of the cameras' mounts")
     values = parser.parse_args()
     if values.first_seed < FIRST_SEED:
         raise SystemExit(f"scenes below {FIRST_SEED} are for scoring")
     seeds = range(values.first_seed, values.first_seed + values.teleop)
     if seeds:
-        teleoperated(values.folder / "teleop", seeds)
+        teleoperated(values.folder / "teleop", seeds, values.jitter)
     seeds = range(seeds.stop, seeds.stop + values.expert)
     if seeds:
-        expert(values.folder / "expert", seeds)
+        expert(values.folder / "expert", seeds, values.jitter)
 
 
-def teleoperated(folder: Path, seeds: range) -> None:
+def teleoperated(folder: Path, seeds: range, jitter: float) -> None:
     """A person picks a cube up with a gamepad: over it, turned along its sides, down, up."""
-    with recorded_pad(folder) as (bench, pad, operator, reader):
+    with recorded_pad(folder, jitter) as (bench, pad, operator, reader):
         for seed in seeds:
             _tell(seed, *_picked_up(bench, pad, operator, reader, seed))
 
@@ -75,11 +76,11 @@ def _picked_up(
     return bag, _labelled(operator, bag, lifted)
 
 
-def expert(folder: Path, seeds: range) -> None:
+def expert(folder: Path, seeds: range, jitter: float) -> None:
     """The scripted policy, each family in turn; what did not end well is labelled so."""
     arguments = {
         "host": HOST, "policy": "scripted", "record": "true", "episodes": str(folder),
-        "camera_rate": f"{CAMERA_HZ:g}",
+        "camera_rate": f"{CAMERA_HZ:g}", "camera_jitter": f"{jitter:g}",
     }  # fmt: skip
     with sim_stack(arguments, default_domain(63), (*NODES, "recorder")) as check:
         bench, operator = Bench(HOST), Operator()

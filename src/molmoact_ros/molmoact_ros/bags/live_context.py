@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
+
 from mcap.exceptions import McapError
 
 from molmoact_ros.bags.decode import installed_decoder
@@ -14,6 +17,7 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 REASONING = "molmoact_msgs/msg/Reasoning"
 STATIC = "/tf_static"
 DESCRIPTION = "/robot_description"
+_UNREADABLE = (McapError, UnknownType, ValueError, struct.error)
 STATIC_KEPT = 64
 """Every broadcaster latches a message of its own on /tf_static."""
 
@@ -28,9 +32,9 @@ class LiveContext:
     def keep(self, topic: Topic, publish_ns: int, data: bytes) -> None:
         if topic.latched:
             kept = self._latched.setdefault(topic.name, {})
-            if topic.name != STATIC:
-                kept.clear()
-            kept.pop(data, None)
+            for older in list(kept):
+                if topic.name != STATIC or _frames(older) <= _frames(data):
+                    del kept[older]
             kept[data] = publish_ns
             if len(kept) > STATIC_KEPT:
                 kept.pop(next(iter(kept)))
@@ -57,7 +61,7 @@ class LiveContext:
             if type_ == REASONING:
                 try:
                     return str(installed_decoder(type_)(data).model)
-                except (McapError, UnknownType, ValueError):
+                except _UNREADABLE:
                     return ""
         return ""
 
@@ -75,6 +79,19 @@ class LiveContext:
                     t, r = item.transform.translation, item.transform.rotation
                     numbers = [t.x, t.y, t.z, r.x, r.y, r.z, r.w]
                     parts.append(f"{item.header.frame_id} {item.child_frame_id} {numbers}")
-        except (McapError, UnknownType, ValueError):
+        except _UNREADABLE:
             return ""
         return digest(*parts)
+
+
+@lru_cache(256)
+def _frames(data: bytes) -> frozenset[object]:
+    """The frames that a message of /tf_static places; itself if it cannot be read.
+
+    A camera that was calibrated anew must not keep its old pose in the next bag.
+    """
+    try:
+        message = installed_decoder("tf2_msgs/msg/TFMessage")(data)
+    except _UNREADABLE:
+        return frozenset({data})
+    return frozenset(item.child_frame_id for item in message.transforms)

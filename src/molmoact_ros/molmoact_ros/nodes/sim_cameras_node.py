@@ -51,6 +51,9 @@ class SimCamerasNode(ManagedNode):
         self.declare("width", 320, "pixels", (64, 1280))
         self.declare("height", 240, "pixels", (48, 720))
         self.declare("rate_hz", 10.0, "frames a second of each camera", (0.5, 60.0))
+        self.declare(
+            "mount_jitter", 0.0, "1: every scene's cameras hang up to 4 cm elsewhere", (0.0, 3.0)
+        )
         self.declare("namespace", "/cameras", "namespace of both cameras, as in the real driver")
         self.declare("base_frame", "fr3_link0", "frame the external camera is bolted to")
         self.declare("hand_frame", "fr3_hand", "frame the wrist camera is bolted to")
@@ -141,7 +144,8 @@ class SimCamerasNode(ManagedNode):
                 self._stop.wait(0.2)
                 continue
             if snapshot.generation != generation or spec is None:
-                spec = scene_spec(snapshot.header.seed)
+                jitter = float(self.value("mount_jitter"))
+                spec = scene_spec(snapshot.header.seed, camera_jitter=jitter)
                 generation = snapshot.generation
                 self._publish_transforms(spec)
             if renderer is None:
