@@ -36,6 +36,7 @@ class Echo:
 
     description = "echo"
     needs_geometry = False
+    codebook = ""
 
     def __init__(self, bag: Path, error: float, refuse: bool = False) -> None:
         self._executed = Executed(BagReader(bag))

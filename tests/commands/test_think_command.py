@@ -13,6 +13,8 @@ from PIL import Image
 
 from molmoact_ros.cli import main
 from molmoact_ros.commands import think
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS
+from molmoact_ros.model.depth_weights import load_depth_vqvae, save_depth_vqvae
 from molmoact_ros.model.nano import save_random_nano
 from molmoact_ros.model.nano_tokenizer import build_nano_tokenizer
 from molmoact_ros.model.presets import PRESETS
@@ -41,15 +43,28 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "ext.png", folder / "wrist.png"
 
 
+@pytest.fixture(scope="module")
+def vae_final(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A VQ-VAE that is not this package's."""
+    path = tmp_path_factory.mktemp("vae") / "vae-final.safetensors"
+    save_depth_vqvae(load_depth_vqvae(PACKAGE_WEIGHTS), path, {"made": "elsewhere"})
+    return path
+
+
 def thinking(model: Path, out: Path, *more: object) -> int:
     arguments = ["think", "--model", model, "--instruction", WORDS, "--out", out, *more]
     return main([str(argument) for argument in [*arguments, "--device", "cpu"]])
 
 
 def test_two_pictures_give_a_thought_three_files_and_words(
-    nano: Path, pictures: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nano: Path,
+    pictures: tuple[Path, Path],
+    vae_final: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert thinking(nano, tmp_path, "--image", pictures[0], "--image", pictures[1]) == 0
+    given = ("--image", pictures[0], "--image", pictures[1], "--depth-weights", vae_final)
+    assert thinking(nano, tmp_path, *given) == 0
     table = json.loads((tmp_path / "thought.json").read_text())
     views = tuple(np.asarray(Image.open(path)) for path in pictures)
     thought = MolmoActPolicy(nano).think(Observation(0.0, views, WORDS), lambda: False)
@@ -77,6 +92,16 @@ def test_two_pictures_give_a_thought_three_files_and_words(
         assert words in said
     rows = [line for line in said.splitlines() if line.rstrip().endswith(("open", "closed"))]
     assert len(rows) == 8
+
+
+def test_depth_is_not_drawn_with_a_foreign_vqvae(
+    nano: Path, pictures: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A checkpoint without a card writes codes of vae-final.pt, which our VQ-VAE cannot read."""
+    assert thinking(nano, tmp_path, "--image", pictures[0]) == 0
+    assert len(json.loads((tmp_path / "thought.json").read_text())["depth_codes"]) == 10
+    assert not (tmp_path / "depth.png").exists()
+    assert "vae-final.pt" in caplog.text
 
 
 def test_one_picture_goes_in_flat_and_asks_the_one_picture_question(

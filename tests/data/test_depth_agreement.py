@@ -15,7 +15,7 @@ from molmoact_ros.data import label_command
 from molmoact_ros.data.dataset import DataSet
 from molmoact_ros.data.depth_agreement import compare
 from molmoact_ros.data.depth_labels import DepthLabeller
-from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS
 from molmoact_ros.model.depth_weights import load_depth_vqvae, save_depth_vqvae
 
 sys.path.insert(0, str(Path(__file__).parent))

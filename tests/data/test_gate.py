@@ -17,7 +17,7 @@ from molmoact_ros.data.finding import Finding
 from molmoact_ros.data.lengths import check_lengths, token_lengths
 from molmoact_ros.data.report import codec_of, write_report
 from molmoact_ros.data.rows import PICTURES
-from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS
 from molmoact_ros.model.depth_weights import load_depth_vqvae, save_depth_vqvae
 from molmoact_ros.model.nano import save_random_nano
 from molmoact_ros.reasoning import answer
@@ -237,7 +237,7 @@ def test_depth_is_shown_with_the_codebook_of_its_labels_or_not_at_all(
     mine = replace(data.card, depth_codebook=DepthLabeller(others).codebook)
     assert codec_of(mine, None)[0] is None
     codec, _ = codec_of(mine, others)
-    assert codec is not None and codec.origin == str(others)
+    assert codec is not None and codec.origin == others
     data.card = mine
     write_report(page, data, [], pictures=2)
     text = page.read_text()

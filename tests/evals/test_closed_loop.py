@@ -25,6 +25,7 @@ class Fake:
 
     description = "fake"
     needs_geometry = False
+    codebook = ""
 
     def __init__(self, refuses: bool = False) -> None:
         self.seen: list[Observation] = []

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS, RELEASED
 from molmoact_ros.model.depth_codec import DepthCodec
+from molmoact_ros.model.depth_weights import load_depth_vqvae, save_depth_vqvae
 from molmoact_ros.train.depth_maps import depth_metres
 from molmoact_ros.train.vqvae_report import HELD_OUT_SEED, report
 
@@ -93,3 +97,25 @@ def test_foreign_codes_are_refused(codec: DepthCodec, codes: np.ndarray, words: 
 def test_a_frame_without_measurements_is_refused(codec: DepthCodec) -> None:
     with pytest.raises(ValueError, match="no valid pixel"):
         codec.encode(np.zeros((240, 320), dtype=np.float32))
+
+
+def test_codes_of_another_vqvae_are_not_drawn(
+    codec: DepthCodec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would decode into a room that nobody saw, and look as good as a true one."""
+    other = tmp_path / "vae-final.safetensors"
+    save_depth_vqvae(load_depth_vqvae(PACKAGE_WEIGHTS), other, {"made": "elsewhere"})
+    theirs = DepthCodec.from_file(other)
+    codes = np.zeros((10, 10), np.uint8)
+    assert codec.picture(codes, codec.codebook) is not None
+    assert codec.picture(codes, "") is not None, "bags that are older than the name are drawn"
+    for foreign in (theirs.codebook, RELEASED):
+        assert codec.picture(codes, foreign) is None
+        assert codec.picture(codes, foreign) is None
+    assert theirs.picture(codes, theirs.codebook) is not None
+    assert theirs.picture(codes, RELEASED) is not None
+    assert theirs.picture(codes, codec.codebook) is None
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 3, "each is said once"
+    assert theirs.codebook in said[0] and "vae-final.pt" in said[1]
+    assert codec.picture(None) is None and codec.picture(codes[:5]) is None

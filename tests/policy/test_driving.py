@@ -55,6 +55,7 @@ class Recording:
     """A policy that keeps what it was shown; the clock runs 0.2 s a thought."""
 
     description, needs_geometry = "recording", False
+    codebook = ""
 
     def __init__(self) -> None:
         self.time, self.seen = 100.0, list[Observation]()

@@ -61,6 +61,7 @@ class Fake:
 
     description = "fake"
     needs_geometry = False
+    codebook = ""
 
     def __init__(self, world: World, answer) -> None:  # type: ignore[no-untyped-def]
         self.world, self.answer = world, answer

@@ -33,6 +33,7 @@ class World:
 
     description = "fake"
     needs_geometry = False
+    codebook = ""
 
     def __init__(self, thoughts: int = 8, dx: float = 0.01) -> None:
         self.time = 100.0

@@ -19,6 +19,7 @@ class Thinker:
     """Answers like a model: without a drawing with depth and trace, with one with actions only."""
 
     description, needs_geometry = "thinker", False
+    codebook = ""
 
     def __init__(self) -> None:
         self.steering: list[np.ndarray | None] = []

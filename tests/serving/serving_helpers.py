@@ -43,6 +43,7 @@ class FakePolicy:
     """Answers the first picture's first byte; the instruction chooses what goes wrong."""
 
     description, needs_geometry = "a fake", False
+    codebook = ""
 
     def __init__(self) -> None:
         self.resets: list[str] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from molmoact_ros.model.codebook import RELEASED
 from molmoact_ros.policy.base import PolicyError
 from molmoact_ros.policy.describe import describe_checkpoint
 from molmoact_ros.policy.startup_checks import (
@@ -96,8 +97,8 @@ def test_a_description_that_makes_no_sense_is_refused(
 
 
 def test_another_protocol_asks_for_the_same_version() -> None:
-    with pytest.raises(WireError, match="protocol 2, this one 1; install the same version"):
-        read_hello({**hello(MODEL), "protocol": 2})
+    with pytest.raises(WireError, match="protocol 1, this one 2; install the same version"):
+        read_hello({**hello(MODEL), "protocol": 1})
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,7 @@ def test_a_checkpoint_describes_itself(nano: Path) -> None:
     model = describe_checkpoint(nano, images=1)
     assert (model.unnorm_key, model.rows, model.dims) == ("molmoact_nano", 8, 7)
     assert model.cameras == ("external",) and model.period == pytest.approx(1 / 15)
+    assert model.codebook == RELEASED, "no card: released weights write codes of vae-final.pt"
     assert startup_refusals(RobotDescription(cameras=("external",)), model) == []
 
 
@@ -124,7 +126,10 @@ def test_the_card_of_our_own_checkpoints_is_believed(nano: Path, tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps(config))
     model = describe_checkpoint(tmp_path)
     assert (model.cameras, model.frame) == (("left", "right"), "tool")
-    assert model.period == pytest.approx(0.1)
+    assert model.period == pytest.approx(0.1) and model.codebook == ""
+    card["depth_codebook"] = "0123456789abcdef"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert describe_checkpoint(tmp_path).codebook == "0123456789abcdef"
     card["fps"] = -1
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(PolicyError, match="fps -1"):

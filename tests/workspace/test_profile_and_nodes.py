@@ -57,7 +57,8 @@ def test_rviz_shows_topics_that_are_published() -> None:
     layout = yaml.safe_load((ROOT / "config" / "molmoact.rviz").read_text(encoding="utf-8"))
     manager = layout["Visualization Manager"]
     assert manager["Global Options"]["Fixed Frame"] == "fr3_link0"
-    viewer = (NODES / "viewer_node.py").read_text(encoding="utf-8")
+    parts = ("viewer_node.py", "depth_pictures.py")
+    viewer = "".join((NODES / name).read_text(encoding="utf-8") for name in parts)
     topics = {}
     for display in manager["Displays"]:
         settings = display.get("Topic") or display.get("Description Topic")

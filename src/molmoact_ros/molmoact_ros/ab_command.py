@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=float, default=0.0, help="seconds between observations; 0: as recorded"
     )
     parser.add_argument("--limit", type=int, default=0, help="observations a bag; 0: all")
+    parser.add_argument("--depth-weights", type=Path, help="vae-final.pt for ab.mp4; default: ours")
     parser.add_argument("--out", type=Path, help="folder for ab.json and ab.mp4")
 
 
@@ -58,7 +59,8 @@ def run(values: argparse.Namespace) -> int:
             images=values.images,
             limit=values.limit,
         )
-        result = _collect(found, (values.model[0], values.model[1]), values.out)
+        names = values.model[0], values.model[1]
+        result = _collect(found, names, values.out, values.depth_weights)
     except (BadBag, PolicyError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -82,13 +84,13 @@ def _spec(text: str, values: argparse.Namespace) -> PolicySpec:
 
 
 def _collect(
-    found: Iterator[Comparison], names: tuple[str, str], out: Path | None
+    found: Iterator[Comparison], names: tuple[str, str], out: Path | None, weights: Path | None
 ) -> dict[str, Any]:
     """Numbers only: an hour of pictures would not fit into memory."""
     opinions: tuple[list[Opinion], list[Opinion]] = ([], [])
     depth: list[float] = []
     bags: set[str] = set()
-    for comparison in found if out is None else _filmed(found, names, out):
+    for comparison in found if out is None else _filmed(found, names, out, weights):
         bags.add(comparison.bag)
         depth += [comparison.depth] if math.isfinite(comparison.depth) else []
         for mine, opinion in zip(opinions, comparison.opinions, strict=True):
@@ -100,14 +102,16 @@ def _collect(
     }
 
 
-def _filmed(found: Iterator[Comparison], names: tuple[str, str], out: Path) -> Iterator[Comparison]:
+def _filmed(
+    found: Iterator[Comparison], names: tuple[str, str], out: Path, weights: Path | None
+) -> Iterator[Comparison]:
     """The same comparisons, and ab.mp4 on the way."""
     from molmoact_ros.bags.ab_film import side_by_side
     from molmoact_ros.model.depth_codec import DepthCodec
     from molmoact_ros.viz.video import VideoWriter
 
     out.mkdir(parents=True, exist_ok=True)
-    codec = DepthCodec.from_package()
+    codec = DepthCodec.from_file(weights)
     with VideoWriter(out / "ab.mp4", fps=2) as film:
         for count, comparison in enumerate(found):
             # Half a second each: thoughts are for reading, not for watching in real time.

@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--statistics", default="", help="norm_stats JSON for bin saturation; default: simulation"
     )
+    for sub in (video, rerun):
+        sub.add_argument("--depth-weights", type=Path, help="vae-final.pt; default: ours")
     for sub in (check, video, rerun):
         sub.add_argument("--external", default=Roles.external, help="topic of the external camera")
         sub.add_argument("--wrist", default=Roles.wrist, help="topic of the wrist camera")
@@ -154,7 +156,7 @@ def _video(values: argparse.Namespace) -> int:
 
     roles = replace(Roles(), external=values.external, wrist=values.wrist)
     source = BagObservations(BagReader(values.bag), roles, images=values.images)
-    frames = make_film(source, values.out, values.fps)
+    frames = make_film(source, values.out, values.fps, values.depth_weights)
     _say(f"{values.out}: {frames} frames")
     return 0
 
@@ -164,7 +166,7 @@ def _rerun(values: argparse.Namespace) -> int:
 
     roles = replace(Roles(), external=values.external, wrist=values.wrist)
     source = BagObservations(BagReader(values.bag), roles, images=values.images)
-    counts = export_rerun(source, values.out, values.fps)
+    counts = export_rerun(source, values.out, values.fps, values.depth_weights)
     entries = sum(counts.values())
     _say(f"{values.out}: {entries} entries; look at it with: rerun {values.out}")
     return 0

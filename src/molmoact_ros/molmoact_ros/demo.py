@@ -124,6 +124,8 @@ def run_demo(options: DemoOptions) -> int:
         watch += ["--headless", "--instruction", options.instruction, "--out", str(options.out)]
         watch += ["--seconds", str(options.seconds), "--seed", str(options.seed)]
         watch += [] if options.film else ["--no-film"]
+        weights = str(profile.values["depth_weights"])
+        watch += ["--depth-weights", weights] if weights else []
     os.environ["ROS_DOMAIN_ID"] = str(options.domain)
     # Nothing of the demo leaves this machine, and software rendering takes one core, not all.
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -34,7 +34,7 @@ class Opinion:
 
     trace: mean distance of predicted points to the executed path, 0..255 grid. position: mean
     distance per row in metres; rotation: mean angle per row in radians; gripper: share of rows
-    that agree. NaN where the bag does not tell.
+    that agree. NaN where the bag does not tell. codebook: of the thought's depth codes.
     """
 
     thought: Thought | None
@@ -44,6 +44,7 @@ class Opinion:
     position: float = math.nan
     rotation: float = math.nan
     gripper: float = math.nan
+    codebook: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _opinion(
     rows = executed.rows(observation.stamp, len(thought.actions), period)
     position, rotation, gripper = action_error(thought.actions, rows)
     trace = trace_error(thought.trace, path)
-    return Opinion(thought, "", seconds, trace, position, rotation, gripper)
+    return Opinion(thought, "", seconds, trace, position, rotation, gripper, policy.codebook)
 
 
 def trace_error(trace: NDArray[np.floating], path: Floats | None) -> float:
@@ -152,10 +153,10 @@ def action_error(actions: Floats, rows: Floats | None) -> tuple[float, float, fl
 
 
 def depth_agreement(first: Opinion, second: Opinion) -> float:
-    """Share of equal depth codes; NaN when one has none."""
+    """Share of equal depth codes; NaN when one has none, or when they are of different VQ-VAEs."""
     a = first.thought.depth if first.thought else None
     b = second.thought.depth if second.thought else None
-    if a is None or b is None or a.shape != b.shape:
+    if a is None or b is None or a.shape != b.shape or first.codebook != second.codebook:
         return math.nan
     return float((a == b).mean())
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from molmoact_ros.bags.ab import Comparison, Opinion
 from molmoact_ros.geometry import Floats
-from molmoact_ros.model.depth_codec import GRID, DepthCodec
+from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.viz import text
 from molmoact_ros.viz.action_bars import draw_bars
 from molmoact_ros.viz.colours import BACKGROUND, MUTED, TEXT
@@ -54,9 +54,9 @@ def _half(
         text.write(draw, (left + 16, 524), f"refused: {opinion.refusal}", 15, MUTED, limit=600)
         return
     text.write(draw, (left + 16, 522), _numbers(opinion), 14, MUTED, limit=HALF - 32)
-    if thought.depth is not None and thought.depth.shape == GRID:
-        depth = colour_depth(codec.decode(thought.depth))
-        small = cv2.resize(depth, (DEPTH - 32, DEPTH - 32)).astype(np.uint8)
+    depth = codec.picture(thought.depth, opinion.codebook)
+    if depth is not None:
+        small = cv2.resize(colour_depth(depth), (DEPTH - 32, DEPTH - 32)).astype(np.uint8)
         canvas.paste(Image.fromarray(small), (left + 16, 546))
     draw_bars(draw, (left + DEPTH, 546), HALF - DEPTH - 16, thought.actions, 0, pitch=23)
 

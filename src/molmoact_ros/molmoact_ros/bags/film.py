@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from molmoact_ros.bags.decode import stamp_seconds
 from molmoact_ros.bags.metadata import BadBag
 from molmoact_ros.bags.observations import BagObservations
-from molmoact_ros.bags.roles import codes_of, rows_of, trace_of
-from molmoact_ros.model.depth_codec import GRID, DepthCodec
+from molmoact_ros.bags.roles import codebook_named, codes_of, rows_of, trace_of
+from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.viz.panel import Moment, compose
 from molmoact_ros.viz.video import VideoWriter
 
@@ -22,12 +22,16 @@ PATH_S = 12.0
 """Seconds of executed path that stay visible."""
 
 
-def make_film(source: BagObservations, out: Path, fps: float = 15.0) -> int:
+def make_film(
+    source: BagObservations, out: Path, fps: float = 15.0, weights: Path | None = None
+) -> int:
     """Write an MP4 with a frame for external pictures, at most ``fps`` a second; frames written.
 
-    Raises BadBag when there is no picture, VideoError when the encoder is missing.
+    weights: of the depth codes' VQ-VAE; None: this package's. Codes of another one are not drawn.
+    Raises BadBag when there is no picture, VideoError when the encoder is missing, OSError or
+    ValueError for bad weights.
     """
-    film = _Film(source, DepthCodec.from_package())
+    film = _Film(source, DepthCodec.from_file(weights))
     last = float("-inf")
     with VideoWriter(out, fps=round(fps)) as writer:
         for role, _, decoded in source.events():
@@ -59,8 +63,7 @@ class _Film:
         self._start = source.reader.start_ns * 1e-9
 
     def think(self, message: Any) -> None:
-        codes = codes_of(message.depth)
-        depth = self._codec.decode(codes) if codes is not None and codes.shape == GRID else None
+        depth = self._codec.picture(codes_of(message.depth), codebook_named(message.depth))
         trace = trace_of(message.trace)
         self._moment = replace(
             self._moment,

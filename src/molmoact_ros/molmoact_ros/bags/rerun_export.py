@@ -19,9 +19,17 @@ from molmoact_ros.bags.metadata import BadBag
 from molmoact_ros.bags.observations import BagObservations
 from molmoact_ros.bags.pictures import DEPTH_HEADER
 from molmoact_ros.bags.rerun_layout import CAMERA, TIMELINE, blueprint
-from molmoact_ros.bags.roles import codes_of, colour_of, depth_of, pose_of, rows_of, trace_of
+from molmoact_ros.bags.roles import (
+    codebook_named,
+    codes_of,
+    colour_of,
+    depth_of,
+    pose_of,
+    rows_of,
+    trace_of,
+)
 from molmoact_ros.geometry import Camera, Floats, Pose
-from molmoact_ros.model.depth_codec import GRID, DepthCodec
+from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.viz.chunk_path import chunk_path
 from molmoact_ros.viz.colours import EXECUTED, HUMAN, MODEL
 from molmoact_ros.viz.depth_view import depth_mono8
@@ -49,15 +57,18 @@ def rerun_module() -> ModuleType:
     return rerun
 
 
-def export_rerun(source: BagObservations, out: Path, fps: float = 15.0) -> dict[str, int]:
+def export_rerun(
+    source: BagObservations, out: Path, fps: float = 15.0, weights: Path | None = None
+) -> dict[str, int]:
     """Write ``out`` (.rrd); entity path -> number of entries.
 
-    fps: most pictures a second of each camera. Raises BadBag when Rerun is missing or the bag has
-    no external picture, OSError when ``out`` cannot be written.
+    fps: most pictures a second of each camera. weights: of the depth codes' VQ-VAE, None: this
+    package's. Raises BadBag when Rerun is missing or the bag has no external picture, OSError when
+    ``out`` cannot be written, OSError or ValueError for bad weights.
     """
     rr = rerun_module()
     out.parent.mkdir(parents=True, exist_ok=True)
-    export = _Export(rr, source, out, fps)
+    export = _Export(rr, source, out, fps, DepthCodec.from_file(weights))
     for role, _, decoded in source.events():
         export.add(role, decoded)
     export.finish()
@@ -67,9 +78,11 @@ def export_rerun(source: BagObservations, out: Path, fps: float = 15.0) -> dict[
 
 
 class _Export:
-    def __init__(self, rr: Any, source: BagObservations, out: Path, fps: float) -> None:
+    def __init__(
+        self, rr: Any, source: BagObservations, out: Path, fps: float, codec: DepthCodec
+    ) -> None:
         self._rr, self._source, self._fps = rr, source, fps
-        self._codec = DepthCodec.from_package()
+        self._codec = codec
         self._executed = Executed(source.reader, source.roles)
         self._stream = rr.RecordingStream("molmoact", recording_id=source.reader.path.name)
         self._stream.save(str(out), default_blueprint=blueprint())
@@ -188,9 +201,10 @@ class _Export:
 
     def _thought(self, message: Any) -> None:
         rr, stamp = self._rr, stamp_seconds(message)
-        codes, trace = codes_of(message.depth), trace_of(message.trace)
-        if codes is not None and codes.shape == GRID:
-            self._log("model/depth", stamp, rr.Image(depth_mono8(self._codec.decode(codes))))
+        trace = trace_of(message.trace)
+        depth = self._codec.picture(codes_of(message.depth), codebook_named(message.depth))
+        if depth is not None:
+            self._log("model/depth", stamp, rr.Image(depth_mono8(depth)))
         colour = [HUMAN if message.trace.source == HUMAN_SOURCE else MODEL]
         if self._camera is not None:
             size = self._camera.width, self._camera.height

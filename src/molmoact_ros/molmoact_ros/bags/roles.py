@@ -105,6 +105,11 @@ def codes_of(message: Any) -> NDArray[np.uint8] | None:
     return np.asarray(message.codes, dtype=np.uint8).reshape(message.rows, message.cols)
 
 
+def codebook_named(message: Any) -> str:
+    """Whose codes a decoded DepthTokens holds; empty in bags that are older than the field."""
+    return str(getattr(message, "codebook", ""))
+
+
 def rows_of(message: Any) -> Floats:
     """Rows [N, D] of a decoded ActionChunk; [0, 7] when it is empty."""
     columns = len(message.names)

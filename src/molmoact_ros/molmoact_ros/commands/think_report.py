@@ -75,9 +75,9 @@ class Report:
             # The line is a part of the question, drawn as the model gets it.
             return {"overlay.png": draw_steering(first, self._seen.steering)}
         pictures = {"overlay.png": draw_trace(first, thought.trace, MODEL_STYLE)}
-        if thought.depth is not None and thought.depth.shape == (10, 10):
-            size = (first.shape[1], first.shape[0])
-            pictures["depth.png"] = colour_depth(self._depth.decode(thought.depth), size)
+        depth = self._depth.picture(thought.depth, self._policy.codebook)
+        if depth is not None:
+            pictures["depth.png"] = colour_depth(depth, (first.shape[1], first.shape[0]))
         return pictures
 
     def table(self, names: Sequence[str]) -> dict[str, Any]:
@@ -121,8 +121,8 @@ class Report:
         rows, wide = codes.shape
         self._terminal.heading(f"Depth codes ({rows} x {wide} of 128, first picture)")
         shades = None
-        if codes.shape == (10, 10):
-            picture = self._depth.decode(codes.astype(np.uint8))
+        picture = self._depth.picture(codes.astype(np.uint8), self._policy.codebook)
+        if picture is not None:
             cells = picture.reshape(10, picture.shape[0] // 10, 10, -1).mean(axis=(1, 3))
             shades = colour_mono8(depth_mono8(cells))
         for i, line in enumerate(codes.tolist()):

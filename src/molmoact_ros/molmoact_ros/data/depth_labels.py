@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from molmoact_ros.data.pictures import metres_of
 from molmoact_ros.data.recording import BadEpisode, Picture
-from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS, codebook_of
 from molmoact_ros.model.depth_vqvae import DepthVqVae
 from molmoact_ros.model.depth_weights import load_depth_vqvae
 from molmoact_ros.reasoning.depth_image import relative_depth_u8, vqvae_input
@@ -30,11 +29,6 @@ class DepthEstimator(Protocol):
         ...
 
 
-def codebook_of(weights: Path | None) -> str:
-    """Digest of a VQ-VAE's file; None: the package's. Raises OSError."""
-    return hashlib.sha256((weights or PACKAGE_WEIGHTS).read_bytes()).hexdigest()[:16]
-
-
 class DepthLabeller:
     """Codes with one VQ-VAE. ``weights`` None: those of this package."""
 
@@ -43,7 +37,7 @@ class DepthLabeller:
     ) -> None:
         self._network: DepthVqVae = load_depth_vqvae(weights or PACKAGE_WEIGHTS).eval()
         self._estimator = estimator
-        self.codebook = codebook_of(weights)
+        self.codebook = codebook_of(weights or PACKAGE_WEIGHTS)
 
     @property
     def vectors(self) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from molmoact_ros.data.bag_source import BagTopics, find_bags, read_bag
 from molmoact_ros.data.card import BadCard, DataCard
 from molmoact_ros.data.dataset import finish
 from molmoact_ros.data.depth_agreement import FILE, compare, load_comparison
-from molmoact_ros.data.depth_labels import DepthLabeller, codebook_of
+from molmoact_ros.data.depth_labels import DepthLabeller
 from molmoact_ros.data.estimator import DepthAnything
 from molmoact_ros.data.label import Pointer, label_episode
 from molmoact_ros.data.label_options import add_arguments, card_of, topics_of
@@ -29,6 +29,7 @@ from molmoact_ros.data.pointing import MolmoPointer
 from molmoact_ros.data.recording import BadEpisode
 from molmoact_ros.data.rows import BadData
 from molmoact_ros.data.workers import in_processes
+from molmoact_ros.model.codebook import codebook_of
 from molmoact_ros.reasoning.statistics import ActionStatistics, read_statistics
 
 __all__ = ["add_arguments", "given_statistics", "label_bag", "run"]
@@ -165,7 +166,7 @@ def _check_depth(
         found = compare(bags, topics, card, labeller, values.depth_agreement)
         found.save(values.out)
         sys.stderr.write(f"{found.words}; {values.out / FILE}\n")
-    foreign = card.depth_codebook != codebook_of(None)
+    foreign = card.depth_codebook != codebook_of()
     if card.depth_source != "sensor" or not foreign or values.unchecked_depth:
         return
     known = load_comparison(values.out)

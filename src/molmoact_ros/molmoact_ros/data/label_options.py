@@ -11,7 +11,7 @@ from molmoact_ros.bags.provenance import software_commit, software_version
 from molmoact_ros.data.bag_source import BagTopics
 from molmoact_ros.data.card import BadCard, DataCard, card_from_dict
 from molmoact_ros.data.depth_agreement import ENOUGH
-from molmoact_ros.data.depth_labels import codebook_of
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS, codebook_of
 
 COMPAT = {
     "keep_after_grip": 0.0,
@@ -65,7 +65,7 @@ def card_of(values: argparse.Namespace) -> DataCard:
     if card.trace_source == "molmo" and not values.pointer:
         raise BadCard("card: trace_source is molmo; give the pointing model by --pointer")
     if card.depth_source != "none":
-        card = replace(card, depth_codebook=codebook_of(values.depth_weights))
+        card = replace(card, depth_codebook=codebook_of(values.depth_weights or PACKAGE_WEIGHTS))
     return card
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from molmoact_ros.data.dataset import DataSet, Tick, read_quarantine
 from molmoact_ros.data.finding import FAIL, OK, SKIP, WARN, Finding
 from molmoact_ros.data.gate_labels import bin_counts
 from molmoact_ros.data.pictures import encode_jpeg
-from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS, DepthCodec
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS, codebook_of
+from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.reasoning.overlay import draw_trace
 
 _STYLE = """body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:76em;padding:0 1.5em;
@@ -79,7 +79,7 @@ def codec_of(card: DataCard, weights: Path | None) -> tuple[DepthCodec | None, s
     if card.depth_source == "none":
         return None, "Without depth."
     path = weights or PACKAGE_WEIGHTS
-    if hashlib.sha256(path.read_bytes()).hexdigest()[:16] == card.depth_codebook:
+    if codebook_of(path) == card.depth_codebook:
         return DepthCodec.from_file(path), "Depth is shown as its codes decode."
     return None, (
         f"Depth is not shown: its codes belong to codebook {card.depth_codebook or 'unknown'}, not "

@@ -65,6 +65,10 @@ class Patient:
     def description(self) -> str:
         return self._inner.description
 
+    @property
+    def codebook(self) -> str:
+        return self._inner.codebook
+
     def reset(self, instruction: str) -> None:
         self._inner.reset(instruction)
         self.refused, self._ahead = 0, PathAhead()
@@ -93,7 +97,7 @@ class Patient:
                 number, seen.stamp, seen.instruction, self.description, False, "", depth,
                 tuple(tuple(map(float, point)) for point in thought.trace),
                 tuple(tuple(map(float, row)) for row in thought.actions),
-                dict(thought.timings), thought.text,
+                dict(thought.timings), thought.text, self.codebook,
             )
         )  # fmt: skip
         path: NDArray[np.float32] = np.zeros((0, 2), np.float32)

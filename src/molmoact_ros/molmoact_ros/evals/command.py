@@ -16,16 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from molmoact_ros.data.demonstrate import FIRST_SEED
 from molmoact_ros.evals.closed_loop import Arena, Patient
 from molmoact_ros.evals.offline_rollout import Timing
 from molmoact_ros.evals.run_record import RunRecord, write
 from molmoact_ros.evals.table import success_table
 from molmoact_ros.evals.variations import VARIATIONS, Trial, make_trial
-from molmoact_ros.model.depth_codec import GRID, DepthCodec
+from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.policy.base import PolicyError
 from molmoact_ros.policy.factory import KINDS, PolicySpec, make_policy
 from molmoact_ros.sim.tasks import FAMILIES
@@ -49,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rethink", type=int, default=4, help="rows between thoughts")
     parser.add_argument("--latency", type=int, default=2, help="rows until a thought is followed")
     parser.add_argument("--videos", type=int, default=0, help="film so many trials of each family")
+    parser.add_argument("--depth-weights", type=Path, help="vae-final.pt for films; default: ours")
     parser.add_argument("--out", type=Path, default=Path("eval"), help="results.json and videos")
 
 
@@ -61,8 +59,9 @@ def run(values: argparse.Namespace) -> int:
         values.policy, values.checkpoint, unnorm_key=values.unnorm_key, device=values.device
     )
     try:
+        codec = DepthCodec.from_file(values.depth_weights)
         policy = Patient(make_policy(spec), values.plain)
-    except PolicyError as error:
+    except (PolicyError, OSError, ValueError) as error:
         sys.stderr.write(f"molmoact eval: {error}\n")
         return 2
     sys.stdout.write(f"{policy.description}\n")
@@ -74,7 +73,7 @@ def run(values: argparse.Namespace) -> int:
             for seed in range(values.first_seed, values.first_seed + values.seeds):
                 film = seed - values.first_seed < values.videos
                 trial = make_trial(family, seed, variation)
-                rows.append(_one(policy, act, trial, values.out if film else None))
+                rows.append(_one(policy, act, trial, values.out if film else None, codec))
     arena.close()
     _report(values, policy.description, rows)
     return 0
@@ -85,6 +84,7 @@ def _one(
     act: Callable[[Patient, Trial], dict[str, Any]],
     trial: Trial,
     out: Path | None,
+    codec: DepthCodec,
 ) -> dict[str, Any]:
     policy.record = None if out is None else RunRecord(trial.instruction)
     started = time.perf_counter()
@@ -97,20 +97,15 @@ def _one(
     )
     sys.stdout.flush()
     if out is not None and policy.record is not None:
-        codec = DepthCodec.from_package()
         folder = out / f"{trial.family}_{trial.variation}_{trial.seed}"
         write(
             policy.record,
             folder,
             row | {"policy": policy.description},
-            lambda codes: codec.decode(_grid(codes)),
+            codec.picture,
             lambda done, total: None,
         )
     return row
-
-
-def _grid(codes: tuple[int, ...]) -> NDArray[np.int64]:
-    return np.array(codes, dtype=np.int64).reshape(GRID)
 
 
 def _report(values: argparse.Namespace, description: str, rows: list[dict[str, Any]]) -> None:

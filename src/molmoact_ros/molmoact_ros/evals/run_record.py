@@ -23,6 +23,7 @@ from molmoact_ros.viz.video import VideoWriter
 
 JPEG_QUALITY = 95
 SHEET_TILES = 9
+DEPTH_COLUMNS = 10
 FINISH_FRAMES = 12
 
 
@@ -41,6 +42,7 @@ class ThoughtRecord:
     actions: tuple[tuple[float, ...], ...]
     timings: Mapping[str, float]
     text: str
+    codebook: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,13 @@ def write(
     record: RunRecord,
     folder: Path,
     result: Mapping[str, object],
-    decode_depth: Callable[[tuple[int, ...]], NDArray[np.float32]],
+    decode_depth: Callable[[NDArray[np.uint8], str], NDArray[np.float32] | None],
     progress: Callable[[int, int], None],
 ) -> list[Path]:
     """thoughts.jsonl, result.json, overlay.mp4, contact_sheet.png; returns what was written.
 
-    ``decode_depth`` turns codes into relative depth [H, W] 0..1; ``progress(done, total)``.
+    ``decode_depth`` turns codes uint8 [10, 10] of a codebook into relative depth [H, W] 0..1, or
+    None; ``progress(done, total)``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "thoughts.jsonl", folder / "result.json"]
@@ -110,8 +113,9 @@ def write(
     picture: NDArray[np.uint8] | None = None
     for number, frame in enumerate(record.frames):
         if frame.thought not in depths:
-            codes = record.thoughts[frame.thought].depth
-            depths[frame.thought] = decode_depth(codes) if codes else None
+            thought = record.thoughts[frame.thought]
+            codes = np.array(thought.depth, np.uint8).reshape(-1, DEPTH_COLUMNS)
+            depths[frame.thought] = decode_depth(codes, thought.codebook) if len(codes) else None
         picture = compose(_moment(record, frame, depths[frame.thought]))
         film.add(picture, frame.stamp)
         progress(number + 1, len(record.frames))

@@ -71,7 +71,7 @@ class PolicyNode(ManagedNode):
         )
         settings = goal_settings(self)
         self._desk = OperatorDesk(self.now)
-        voice = PolicyVoice(self, self._policy.description, base, settings.period)
+        voice = PolicyVoice(self, self._policy, base, settings.period)
         runs = Runs(self, voice, self._desk, MODES[str(self.value("mode"))])
         sink = ThoughtSink(self, voice, runs, self._desk)
         runs.loop = GoalLoop(self._policy, self._buffer, sink, settings, self.now, self._desk)

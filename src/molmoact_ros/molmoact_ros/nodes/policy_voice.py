@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 from molmoact_ros.geometry import Floats
 from molmoact_ros.nodes import convert
 from molmoact_ros.nodes.runtime import COMMAND_QOS, LATCHED_QOS, ManagedNode
-from molmoact_ros.policy.base import Observation, Segment
+from molmoact_ros.policy.base import Observation, Policy, Segment
 from molmoact_ros.reasoning.thought import Thought, ThoughtRefused
 
 OPTICAL_FRAME = "external_color_optical_frame"
@@ -27,10 +27,11 @@ NO_ROWS = np.zeros((0, 7))
 
 
 class PolicyVoice:
-    """Publishers of one policy node. ``model`` names the policy, ``base`` the frame of chunks."""
+    """Publishers of one policy node. ``base``: frame of chunks."""
 
-    def __init__(self, node: ManagedNode, model: str, base: str, period: float) -> None:
-        self._node, self._model, self._base, self._period = node, model, base, period
+    def __init__(self, node: ManagedNode, policy: Policy, base: str, period: float) -> None:
+        self._node, self._policy, self._base, self._period = node, policy, base, period
+        self._model = policy.description
         self._lock = threading.RLock()
         self.status = PolicyStatus(detail="starting")
         self._reasoning = node.create_publisher(Reasoning, "~/reasoning", LATCHED_QOS)
@@ -69,6 +70,7 @@ class PolicyVoice:
             thought,
             header=header,
             model=self._model,
+            codebook=self._policy.codebook,
             period=self._period,
             frame=self._base,
         )
@@ -130,6 +132,7 @@ def _reasoning(
     *,
     header: Header,
     model: str,
+    codebook: str,
     period: float,
     frame: str,
 ) -> Reasoning:
@@ -154,7 +157,11 @@ def _reasoning(
     if thought.depth is not None:
         rows, cols = thought.depth.shape
         message.depth = DepthTokens(
-            rows=rows, cols=cols, codebook_size=128, codes=thought.depth.ravel().tolist()
+            rows=rows,
+            cols=cols,
+            codebook_size=128,
+            codes=thought.depth.ravel().tolist(),
+            codebook=codebook,
         )
     return message
 

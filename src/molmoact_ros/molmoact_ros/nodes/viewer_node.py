@@ -18,8 +18,8 @@ from visualization_msgs.msg import MarkerArray
 
 from molmoact_ros.frames import UnknownTransform
 from molmoact_ros.geometry import Camera, Pose
-from molmoact_ros.model.depth_codec import GRID, DepthCodec
 from molmoact_ros.nodes import convert
+from molmoact_ros.nodes.depth_pictures import DepthPictures
 from molmoact_ros.nodes.inputs import StaticFrames
 from molmoact_ros.nodes.marker_messages import marker_array
 from molmoact_ros.nodes.runtime import (
@@ -34,7 +34,6 @@ from molmoact_ros.nodes.trace_annotations import annotation_messages, image_anno
 from molmoact_ros.policy.observations import PoseTrack
 from molmoact_ros.viz.chunk_path import chunk_path
 from molmoact_ros.viz.colours import EXECUTED, HUMAN, MODEL
-from molmoact_ros.viz.depth_view import colour_depth, depth_mono8
 from molmoact_ros.viz.estimated_depth import lift_estimated, workspace_plane
 from molmoact_ros.viz.lift3d import PLANE_Z_M, lift_trace
 from molmoact_ros.viz.markers import (
@@ -60,11 +59,14 @@ class ViewerNode(ManagedNode):
         self.declare("base_frame", "fr3_link0", "frame of the 3-D drawings")
         self.declare("box_min_m", [0.25, -0.45, 0.01], "workspace corner, as the commander's")
         self.declare("box_max_m", [0.75, 0.45, 0.70], "workspace corner, as the commander's")
+        self.declare(
+            "depth_weights", "", "VQ-VAE of the depth codes, vae-final.pt; empty: this package's"
+        )
         self.declare("executed_period", 0.2, "seconds between white points", (0.02, 5.0))
 
     def setup(self) -> None:
         self._base = str(self.value("base_frame"))
-        self._codec = DepthCodec.from_package()
+        self._pictures = DepthPictures(self, str(self.value("depth_weights")))
         self._frames = StaticFrames(self)
         self._camera: Camera | None = None
         self._depth: NDArray[np.float32] | None = None
@@ -78,8 +80,6 @@ class ViewerNode(ManagedNode):
         self._depth_stamp = self._picture_stamp = self._pose_stamp = 0.0
         self._path: deque[tuple[float, NDArray[np.float64]]] = deque(maxlen=EXECUTED_POINTS)
         publish = self.create_publisher
-        self._mono = publish(Image, "~/depth", SENSOR_QOS)
-        self._color = publish(Image, "~/depth_color", SENSOR_QOS)
         self._overlay = publish(Image, "~/overlay", SENSOR_QOS)
         self._markers = publish(MarkerArray, "~/markers", LATCHED_QOS)
         self._msgs = annotation_messages()
@@ -98,6 +98,8 @@ class ViewerNode(ManagedNode):
     def diagnose(self) -> tuple[bytes, str, dict[str, object]]:
         if self._thought is None:
             return WARN, "no thought to draw yet", {}
+        if self._pictures.problem:
+            return WARN, self._pictures.problem, {"chunk_id": self._thought.chunk_id}
         return OK, "drawing", {"chunk_id": self._thought.chunk_id, **self._scores.numbers()}
 
     def _reasoning(self, message: Reasoning) -> None:
@@ -105,25 +107,11 @@ class ViewerNode(ManagedNode):
             self._path.clear()
         self._thought = message
         self._trace = convert.trace_points(message.trace)
-        self._relative = self._decoded(message)
-        if self._relative is not None:
-            mono = depth_mono8(self._relative)
-            self._mono.publish(convert.image_message(mono, "mono8", message.header))
-            picture = colour_depth(self._relative)
-            self._color.publish(convert.image_message(picture, "rgb8", message.header))
+        self._relative = self._pictures.show(message)
         followed = self._trace if not message.refusal else self._trace[:0]
         stamp = convert.seconds(message.header.stamp)
         self._scores.thought(message.chunk_id, stamp, followed, self._relative, self._camera)
         self._draw_3d()
-
-    def _decoded(self, message: Reasoning) -> NDArray[np.float32] | None:
-        """The model's depth [320, 320], 1 = near; None when the thought has none."""
-        try:
-            codes = convert.codes_from(message.depth)
-        except convert.BadMessage as bad:
-            self.get_logger().warning(str(bad), throttle_duration_sec=5.0)
-            return None
-        return self._codec.decode(codes) if codes is not None and codes.shape == GRID else None
 
     @property
     def _steered(self) -> bool:

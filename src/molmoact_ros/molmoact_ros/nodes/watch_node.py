@@ -12,10 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import rclpy
 from molmoact_msgs.action import ExecuteInstruction
-from numpy.typing import NDArray
 from rclpy.executors import SingleThreadedExecutor
 
 from molmoact_ros.evals.run_record import RunRecord, write
@@ -85,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--no-film", action="store_true")
+    parser.add_argument("--depth-weights", type=Path)
     parser.add_argument("--out", type=Path, default=Path("out"))
     options = parser.parse_args(argv)
     stopping = start_ros([])
@@ -114,7 +113,13 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(STOP_PEERS + "\n")
     sys.stdout.flush()
     try:
-        _save(watcher.record, options.out, result, lambda: stopping.signaled)
+        _save(
+            watcher.record,
+            options.out,
+            result,
+            options.depth_weights,
+            lambda: stopping.signaled,
+        )
     except _StoppedError:
         sys.stdout.write(f"stopped before the film was done; what is there is in {options.out}\n")
     sys.exit(0)
@@ -125,14 +130,15 @@ class _StoppedError(Exception):
 
 
 def _save(
-    record: RunRecord, folder: Path, result: dict[str, object], canceled: Callable[[], bool]
+    record: RunRecord,
+    folder: Path,
+    result: dict[str, object],
+    weights: Path | None,
+    canceled: Callable[[], bool],
 ) -> None:
-    from molmoact_ros.model.depth_codec import GRID, DepthCodec
+    from molmoact_ros.model.depth_codec import DepthCodec
 
-    codec = DepthCodec.from_package()
-
-    def decode(codes: tuple[int, ...]) -> NDArray[np.float32]:
-        return codec.decode(np.array(codes, np.uint8).reshape(GRID))
+    codec = DepthCodec.from_file(weights)
 
     def progress(done: int, total: int) -> None:
         if canceled():
@@ -141,7 +147,7 @@ def _save(
             sys.stdout.write(f"drawing the film: frame {done} of {total}\n")
             sys.stdout.flush()
 
-    for path in write(record, folder, result, decode, progress):
+    for path in write(record, folder, result, codec.picture, progress):
         sys.stdout.write(f"wrote {path}\n")
     outcome = "SUCCESS" if result["success"] else "NO SUCCESS"
     sys.stdout.write(f"{outcome} after {result['seconds']} s: {result['message']}\n")

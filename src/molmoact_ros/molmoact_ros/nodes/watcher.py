@@ -90,6 +90,7 @@ class Watcher(Node):
             actions=tuple(tuple(row) for row in rows.tolist()),
             timings={t.stage: round(t.seconds, 4) for t in message.timings},
             text=message.text,
+            codebook=message.depth.codebook,
         )
         self.record.thoughts.append(thought)
         if self._tell:

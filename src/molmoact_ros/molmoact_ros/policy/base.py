@@ -70,6 +70,11 @@ class Policy(Protocol):
         """Whether observations must hold depth, calibration, poses and finger width."""
         ...
 
+    @property
+    def codebook(self) -> str:
+        """Of its depth codes, see ``model.codebook``; empty: nobody knows, or it writes none."""
+        ...
+
     def reset(self, instruction: str) -> None:
         """Forget the last episode. Raises PolicyError when the instruction cannot be served."""
         ...

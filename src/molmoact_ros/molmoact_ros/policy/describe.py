@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from molmoact_ros.model.codebook import RELEASED
 from molmoact_ros.model.config import CheckpointError, load_config
 from molmoact_ros.policy.base import PolicyError
 from molmoact_ros.policy.startup_checks import (
@@ -62,6 +63,7 @@ def describe_checkpoint(
         action_units=ACTION_UNITS if arm else ("",) * dims,
         period=_period(card),
         frame="tool" if card.get("delta_frame") == "tool" else "base",
+        codebook=_codebook(card),
     )
 
 
@@ -100,6 +102,11 @@ def _cameras(card: Mapping[str, Any], images: int) -> tuple[str, ...]:
     if isinstance(named, list) and len(named) == images and all(isinstance(n, str) for n in named):
         return tuple(named)
     return tuple(CAMERAS[i] if i < len(CAMERAS) else f"camera {i + 1}" for i in range(images))
+
+
+def _codebook(card: Mapping[str, Any]) -> str:
+    named = card.get("depth_codebook", "" if card else RELEASED)
+    return named if isinstance(named, str) else ""
 
 
 def _period(card: Mapping[str, Any]) -> float:

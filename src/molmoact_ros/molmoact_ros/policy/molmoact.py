@@ -132,6 +132,11 @@ class MolmoActPolicy:
         """Pictures and words only."""
         return False
 
+    @property
+    def codebook(self) -> str:
+        """That of the checkpoint."""
+        return self.model.codebook
+
     def reset(self, instruction: str) -> None:
         """A goal starts: what the last one taught the engine's guesses is forgotten. Raises
         PolicyError when the instruction cannot be asked.

@@ -41,6 +41,11 @@ class RatedPolicy:
         return self._policy.needs_geometry
 
     @property
+    @property
+    def codebook(self) -> str:
+        """That of the checkpoint."""
+        return self._policy.codebook
+
     def model(self) -> object:
         """What the policy says about its model; None if it has none."""
         return getattr(self._policy, "model", None)

@@ -71,6 +71,12 @@ class RemotePolicy:
         return False
 
     @property
+    def codebook(self) -> str:
+        """What the server said; empty without a connection."""
+        model = self.model
+        return model.codebook if model is not None else ""
+
+    @property
     def model(self) -> ModelDescription | None:
         """What the server said it is; None without a connection."""
         return self._link.state.model

@@ -50,7 +50,8 @@ class ModelDescription:
     words. cameras: names in the order of its pictures. image_size: (width, height) to which every
     picture is brought, so that its aspect must be the camera's; or None. max_image_side: pixels.
     rows x dims: its chunk. action_names, action_units [dims]. gripper, period, frame: as in
-    RobotDescription. steering: it understands drawn traces.
+    RobotDescription. steering: it understands drawn traces. codebook: of its depth codes, see
+    ``model.depth_codec``; empty: nobody knows, or it writes none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelDescription:
     period: float = PERIOD_S
     frame: str = "base"
     steering: bool = True
+    codebook: str = ""
 
 
 def startup_refusals(robot: RobotDescription, model: ModelDescription) -> list[str]:

@@ -7,7 +7,6 @@ of another depth VQ-VAE would be foreign words under any key.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,8 +15,8 @@ import numpy as np
 from molmoact_ros.data.card import CARD_FILE, BadCard, DataCard, differences, load_card
 from molmoact_ros.data.dataset import STATISTICS
 from molmoact_ros.model.checkpoint import read_origin
+from molmoact_ros.model.codebook import codebook_of
 from molmoact_ros.model.config import load_config
-from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS
 from molmoact_ros.reasoning.statistics import CARD, ActionStatistics, read_statistics
 from molmoact_ros.train.recipe import Recipe
 
@@ -89,8 +88,7 @@ def _check_codes(
         return
     remedy = "or teach it other codes on purpose with --new-depth-codes"
     if not (base / CARD_FILE).is_file() and not any(cards):
-        package = hashlib.sha256(PACKAGE_WEIGHTS.read_bytes()).hexdigest()[:16]
-        if ours == package:
+        if ours == codebook_of():
             raise BadCard(
                 f"{folder}: its depth codes were made with this package's VQ-VAE, but {base} has "
                 "no card: released weights write the codes of vae-final.pt. Label again with "

@@ -26,7 +26,8 @@ from molmoact_ros.data.label_options import topics_of
 from molmoact_ros.data.local_models import config_of, device_of
 from molmoact_ros.data.rows import BadData
 from molmoact_ros.data.workers import in_processes
-from molmoact_ros.model.depth_codec import PACKAGE_WEIGHTS, DepthCodec
+from molmoact_ros.model.codebook import PACKAGE_WEIGHTS
+from molmoact_ros.model.depth_codec import DepthCodec
 from molmoact_ros.train.depth_maps import depth_metres
 from molmoact_ros.train.depth_shards import DepthMaps, is_there, open_folder
 from molmoact_ros.train.map_sources import (

@@ -36,6 +36,11 @@ PATIENCE = 6
 class DepthEncoder(Protocol):
     """The depth tokenizer, see ``model.depth_codec.DepthCodec``."""
 
+    @property
+    def codebook(self) -> str:
+        """Which VQ-VAE the codes belong to."""
+        ...
+
     def encode(self, depth_metres: NDArray[np.float32], /) -> NDArray[np.uint8]:
         """Metres [H, W], 0 where unknown, to codes uint8 [10, 10]."""
         ...
@@ -68,6 +73,10 @@ class ScriptedPolicy:
     @property
     def needs_geometry(self) -> bool:
         return True
+
+    @property
+    def codebook(self) -> str:
+        return self._codec.codebook
 
     def reset(self, instruction: str) -> None:
         """Start a goal. Raises PolicyError, listing what can be asked, when not understood."""

@@ -10,7 +10,7 @@ from molmoact_ros.policy.startup_checks import ModelDescription, RobotDescriptio
 from molmoact_ros.policy.wire import fields
 from molmoact_ros.policy.wire.codec import WireError
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_ROWS, MAX_DIMS, MAX_CAMERAS = 256, 64, 8
 
 Described = TypeVar("Described", RobotDescription, ModelDescription)
