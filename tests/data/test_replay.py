@@ -72,6 +72,19 @@ def test_a_drift_of_two_centimetres_is_found(data: DataSet) -> None:
     assert found.level == FAIL and "leave the measured path" in found.words
 
 
+def test_one_arm_that_was_pushed_is_a_warning(data: DataSet) -> None:
+    """One episode of many says something about itself, not about the convention of all."""
+    pushed = data.episodes[0]
+    many = [replace(rows) for rows in data.episodes for _ in range(10)]
+    actions = pushed.actions.copy()
+    actions[:, 0] += np.float32(0.02 / len(pushed))
+    bins = encode(data.statistics.normalise(actions))
+    data.episodes = [replace(pushed, actions=actions, bins=bins), *many]
+    found = gate_motion.check_replay(data)
+    assert found.level == WARN and "1 of" in found.words, found
+    assert pushed.info["episode_id"] in found.words and "failure" in found.words
+
+
 def test_steps_in_other_units_are_found(data: DataSet) -> None:
     for rows in data.episodes:
         rows.actions[:, 3:6] *= np.float32(np.degrees(1.0) / 10)

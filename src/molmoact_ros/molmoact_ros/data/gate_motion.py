@@ -43,28 +43,32 @@ def check_delay(data: DataSet) -> Finding:
 def check_replay(data: DataSet) -> Finding:
     """Actions added up must stay with the recorded poses to the end.
 
-    As commanded with the measured ones, in every episode. As decoded with the commanded ones, in
-    half of the episodes at least: the quantiles clip two ticks in a hundred by definition.
+    As commanded with the measured ones, in nine episodes of ten: a wrong frame, convention or unit
+    parts them in all, a hand that pushed against something in one. As decoded with the commanded
+    ones, in half of the episodes at least: the quantiles clip two ticks in a hundred by definition.
     """
     episodes, why = _replayable(data)
     if why:
         return skipped("replay", why)
     lag = arm_lag(episodes[:8], data.card)
-    astray, clipped, largest = "", [], Error(0.0, 0.0)
+    astray, clipped, largest = [], [], Error(0.0, 0.0)
     for rows in episodes:
         name = rows.info["episode_id"]
         measured = measured_error(rows, data.card, lag)
         decoded = decoded_error(rows, data.statistics, data.card)
         largest = Error(max(largest.metres, decoded.metres), max(largest.radians, decoded.radians))
         if _beyond(measured, GIVING):
-            astray = astray or f"episode {name}: {_words(measured)}"
+            astray.append(f"{name}: {_words(measured)}")
         if _beyond(decoded, ALLOWED):
             clipped.append(f"{name}: {_words(decoded)}")
-    if astray:
+    left = (
+        f"commands added up leave the measured path in {len(astray)} of {len(episodes)} episodes, "
+        f"{'; '.join(astray[:3])} (allowed {_words(GIVING)})"
+    )
+    if 10 * len(astray) > len(episodes):
         return Finding(
-            FAIL, "replay", f"commands added up leave the measured path, {astray} (allowed "
-            f"{_words(GIVING)}): check delta_frame, euler, units and that states are tool poses, "
-            "or label with action_source measured",
+            FAIL, "replay", f"{left}: check delta_frame, euler, units and that states are tool "
+            "poses, or label with action_source measured",
         )  # fmt: skip
     if clipped:
         return Finding(
@@ -74,6 +78,11 @@ def check_replay(data: DataSet) -> Finding:
             f" {_words(ALLOWED)}): fast motions are too rare for the statistics, or those are not "
             "of this data",
         )
+    if astray:
+        return Finding(
+            WARN, "replay", f"{left}: did something hold or push the arm? Where that should "
+            "not be taught, label the episode a failure and run molmoact label again",
+        )  # fmt: skip
     return Finding(
         OK, "replay", f"decoded actions stay within {_words(largest)} of the commands in "
         f"{len(episodes)} episodes; the arm follows these by {1000 * lag:.0f} ms",
