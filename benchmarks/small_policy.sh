@@ -18,18 +18,21 @@ else
   suffix="" frames=60000
   train() { molmoact train --set workers=$((jobs > 2 ? jobs - 2 : 0)) "$@"; }
 fi
-molmoact scatter --out "$out/data" --frames "${FRAMES:-$frames}" --jobs "$jobs"
-# Whole episodes from our own recorder, by a scripted gamepad and the scripted policy (7 minutes).
+frames="${FRAMES:-$frames}"
+molmoact scatter --out "$out/data" --frames "$frames" --jobs "$jobs"
+# The same with cameras that hang elsewhere in every scene.
+molmoact scatter --out "$out/moved" --frames "$frames" --jobs "$jobs" --jitter 1 --first-seed 2200000
+# Whole episodes from our own recorder, by a scripted gamepad and the scripted policy (8 minutes).
 [ -d "$out/recorded" ] || python benchmarks/training_bags.py "$out/recorded"
 molmoact label "$out/recorded" --out "$out/bags" --set 'name="molmoact_ros_sim"' --jobs "$jobs" \
   --statistics "$out/data/dataset_statistics.json"
 # Seeing first: it costs a quarter of a thought and must be precise before motions can be.
-[ -d "$out/seeing" ] || train --data "$out/data" --out "$out/run1" --size micro \
+[ -d "$out/seeing" ] || train --data "$out/data" "$out/moved" --out "$out/run1" --size micro \
   --preset "micro-sight$suffix" --device "$device" "${more[@]}" --export "$out/seeing"
-train --data "$out/data" "$out/bags" --weights 0.93 0.07 --out "$out/run2" \
+train --data "$out/data" "$out/moved" "$out/bags" --weights 0.47 0.46 0.07 --out "$out/run2" \
   --base "$out/seeing" --preset "micro$suffix" --device "$device" "${more[@]}" --export "$out/micro"
 molmoact eval sim --checkpoint "$out/micro" --device "$device" --seeds "${SEEDS:-20}" \
-  --out "$out/eval"
+  --variations none camera --out "$out/eval"
 molmoact eval sim --checkpoint "$out/micro" --device "$device" --seeds "${SEEDS:-20}" \
   --families pick_up --steer --out "$out/eval_steer"
 # Through ROS topics and franky.
