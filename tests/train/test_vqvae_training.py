@@ -173,7 +173,7 @@ def test_the_paper_numbers_are_the_default() -> None:
 def test_the_report_measures_and_draws(maps: Path, tmp_path: Path) -> None:
     run = run_of(maps, tmp_path / "run", SHORT)
     run.run()
-    codec = DepthCodec(run.learner.network.eval(), "here")
+    codec = DepthCodec(run.learner.network.eval(), Path("here"))
     found = of_maps(codec, DepthMaps([maps], "held_out"), 100)
     assert found.numbers.frames == 7 and found.counts.sum() == 700
     assert found.numbers.mse == pytest.approx(

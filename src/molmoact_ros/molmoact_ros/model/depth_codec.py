@@ -26,9 +26,10 @@ _LOG = logging.getLogger(__name__)
 class DepthCodec:
     """Encodes and decodes one frame at a time on the CPU; safe to share between threads."""
 
-    def __init__(self, network: DepthVqVae, origin: Path) -> None:
+    def __init__(self, network: DepthVqVae, origin: Path, codebook: str = "") -> None:
+        """codebook: see ``codebook.codebook_of``; empty for a network that is no file yet."""
         self._network = network.eval()
-        self.origin, self._codebook = origin, codebook_of(origin)
+        self.origin, self._codebook = origin, codebook
         self._warned: set[str] = set()
 
     @staticmethod
@@ -49,7 +50,7 @@ class DepthCodec:
                 source = converted(source)
             except PermissionError:
                 source = path  # a read-only folder: read it as it is, every time
-        return DepthCodec(load_depth_vqvae(source), path)
+        return DepthCodec(load_depth_vqvae(source), path, codebook_of(path))
 
     @property
     def codebook(self) -> str:
