@@ -19,7 +19,7 @@ class Thinker:
     """Answers like a model: without a drawing with depth and trace, with one with actions only."""
 
     description, needs_geometry = "thinker", False
-    codebook = ""
+    codebook, model = "0123456789abcdef", "what it is"
 
     def __init__(self) -> None:
         self.steering: list[np.ndarray | None] = []
@@ -48,6 +48,12 @@ def test_every_third_thought_reasons_fully() -> None:
     for i in range(7):
         think(policy, 0.3 * i)
     assert [s is None for s in thinker.steering] == [True, False, False, True, False, False, True]
+
+
+def test_what_is_known_of_the_model_is_known_of_the_plan() -> None:
+    """Every depth map is published with its codebook, so this is read at every thought."""
+    policy = RatedPolicy(Thinker(), RatePlan(2))
+    assert (policy.codebook, policy.model) == (Thinker.codebook, Thinker.model)
 
 
 def test_a_thought_in_between_shows_the_trace_it_followed() -> None:

@@ -41,11 +41,11 @@ class RatedPolicy:
         return self._policy.needs_geometry
 
     @property
-    @property
     def codebook(self) -> str:
-        """That of the checkpoint."""
+        """As the policy."""
         return self._policy.codebook
 
+    @property
     def model(self) -> object:
         """What the policy says about its model; None if it has none."""
         return getattr(self._policy, "model", None)
