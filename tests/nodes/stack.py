@@ -23,6 +23,8 @@ from molmoact_ros.processes import processes_of
 from molmoact_ros.profile import load_profile
 from molmoact_ros.supervisor import Supervisor
 
+SEED = 3  # of the scene
+
 
 class Person(Node):
     """Listens to everything a page would show, publishes chunks, asks for instructions."""
@@ -120,7 +122,9 @@ def stack(folder: Path, nodes: tuple[str, ...], **arguments: str) -> Iterator[St
     """Start ``nodes`` of the sim profile on a loopback address of this process; stop them all."""
     pid = os.getpid()
     host = f"127.0.{2 + pid // 200 % 200}.{1 + pid % 200}"
-    profile = load_profile("sim", {"host": host, "seed": "3", "policy": "scripted", **arguments})
+    profile = load_profile(
+        "sim", {"host": host, "seed": str(SEED), "policy": "scripted", **arguments}
+    )
     lines: list[str] = []
     processes = processes_of(profile.node(name) for name in nodes)
     supervisor = Supervisor(processes, folder, lambda name, line: lines.append(f"{name}: {line}"))

@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from molmoact_msgs.msg import CommandStatus, PolicyStatus, Reasoning, VisualTrace  # noqa: E402
 from selenium.common.exceptions import ElementNotInteractableException  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
-from stack import Stack, stack  # noqa: E402
+from stack import SEED, Stack, stack  # noqa: E402
 
 from molmoact_ros.nodes import convert  # noqa: E402
 from molmoact_ros.nodes.runtime import LATCHED_QOS  # noqa: E402
 from molmoact_ros.sim.cameras import EXTERNAL  # noqa: E402
+from molmoact_ros.sim.control_channel import SimControl  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -47,6 +48,7 @@ class Operator:
     def __init__(self, running: Stack, browser: webdriver.Chrome, url: str) -> None:
         self.robot, self.browser, self.url = running, browser, url
         self.person = running.person
+        self.control = SimControl(running.host, timeout=10.0)
         self.traces: list[VisualTrace] = []
         self.person.create_subscription(
             VisualTrace, "policy/steering_trace", self.traces.append, LATCHED_QOS
@@ -62,7 +64,7 @@ class Operator:
         self.browser.find_element("id", name).click()
 
     def begin(self, mode: str = "auto") -> None:
-        """A fresh page, the arm reset and at home, the task started."""
+        """A fresh page, the arm reset and at home, the scene as at first, the task started."""
         self.browser.get(self.url)
         assert self.until(lambda: self.script("return window.molmoact?.stage.frame != null"))
         assert self.until(lambda: self.script("return document.body.dataset.seat") == "driving")
@@ -70,6 +72,8 @@ class Operator:
         self.listen(0.5)
         self.press("home")
         assert self.until(lambda: "ome" in self.text("toast")), self.text("toast")
+        # What an earlier test left on the plate would leave this one's policy nothing to do.
+        self.control.reset(SEED, TASK)
         self.listen(1.0)
         self.person.thoughts.clear()
         self.person.poses.clear()
@@ -128,7 +132,9 @@ class Operator:
                 return False
             return True
 
-        assert self.until(lambda: button.is_displayed() and button.is_enabled() and pressed())
+        assert self.until(lambda: button.is_displayed() and button.is_enabled() and pressed()), (
+            self.state()
+        )
 
     def send(self) -> None:
         self.until(lambda: self.browser.find_element("id", "send").is_enabled(), 5.0)
@@ -136,6 +142,15 @@ class Operator:
 
     def steered(self) -> list[Reasoning]:
         return [thought for thought in self.person.thoughts if thought.steered]
+
+    def state(self) -> str:
+        """What the nodes say of themselves, for the message of a failed assertion."""
+        told = self.person
+        return (
+            f"tool at {[position for _, position in told.poses[-1:]]}; commander: "
+            f"{told.command.reason!r}; policy, phase {told.policy.phase}: {told.policy.detail!r}; "
+            f"arm: {told.arm.detail!r}; page: {self.text('toast')!r}"
+        )
 
     def tool_on_grid(self) -> np.ndarray:
         assert self.until(lambda: self.person.poses), "no pose of the tool was published"
@@ -160,10 +175,12 @@ def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
         options.add_argument(f"--{flag}")
     with stack(tmp_path_factory.mktemp("pen"), NODES, port=str(port)) as running:
         browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        person = Operator(running, browser, f"http://127.0.0.1:{port}/")
         try:
-            yield Operator(running, browser, f"http://127.0.0.1:{port}/")
+            yield person
         finally:
             browser.quit()
+            person.control.close()
 
 
 def stroke_from_tool(operator: Operator) -> list[tuple[float, float]]:
@@ -184,7 +201,7 @@ def come_down(operator: Operator) -> None:
     """Wait until the arm has left its home, which is higher than a drawn path should be."""
     assert operator.until(
         lambda: operator.person.poses and operator.person.poses[-1][1][2] < 0.36
-    ), f"{operator.person.poses[-1:]}: {sorted(operator.person.reasons)[-12:]}"
+    ), operator.state()
 
 
 @pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
@@ -197,7 +214,7 @@ def test_a_stroke_changes_where_the_arm_goes(operator: Operator, kind: str) -> N
         assert 2 <= len(points) <= 5
         assert operator.script("return window.molmoact.stage.frozen") is True
         operator.send()
-        assert operator.until(operator.steered), operator.text("toast")
+        assert operator.until(operator.steered), operator.state()
         # On a busy machine the hand may be among the cubes by now: a path would drag it there.
         if operator.person.poses[-1][1][2] > LOW:
             break
@@ -211,9 +228,7 @@ def test_a_stroke_changes_where_the_arm_goes(operator: Operator, kind: str) -> N
     assert operator.person.policy.steering_active
     last = np.array(points[-1])
     assert operator.until(lambda: np.linalg.norm(operator.tool_on_grid() - last) < NEAR, 60.0), (
-        f"{points}, the tool is at {operator.tool_on_grid()}, {operator.person.poses[-1][1]}: "
-        f"{operator.person.command.reason}; {operator.person.policy.detail}; "
-        f"{operator.person.arm.detail}"
+        f"{points}, the tool is at {operator.tool_on_grid()}; {operator.state()}"
     )
     assert operator.script("return window.molmoact.stage.frozen") is False
     operator.press("unsteer")
@@ -229,7 +244,7 @@ def test_a_path_for_the_next_chunk_steers_just_that(operator: Operator) -> None:
     operator.stroke(stroke_from_tool(operator), "mouse")
     operator.browser.find_element("css selector", "input[value=next]").click()
     operator.send()
-    assert operator.until(operator.steered), operator.text("toast")
+    assert operator.until(operator.steered), operator.state()
     first = operator.person.thoughts.index(operator.steered()[0])
     assert operator.until(lambda: len(operator.person.thoughts) > first + 3)
     assert [t.steered for t in operator.person.thoughts[first : first + 3]] == [True, False, False]
@@ -238,7 +253,7 @@ def test_a_path_for_the_next_chunk_steers_just_that(operator: Operator) -> None:
 def test_nothing_moves_before_a_plan_is_approved(operator: Operator) -> None:
     operator.begin("review")
     waiting = PolicyStatus.AWAITING_APPROVAL
-    assert operator.until(lambda: operator.person.policy.phase == waiting)
+    assert operator.until(lambda: operator.person.policy.phase == waiting), operator.state()
     assert operator.until(lambda: operator.browser.find_element("id", "plan").is_displayed())
     assert operator.moved(2.0) < 0.003
     # A busy machine may make the arm hold between picture and approval; such a plan is not run
@@ -246,14 +261,12 @@ def test_nothing_moves_before_a_plan_is_approved(operator: Operator) -> None:
     for _ in range(5):
         plan, since = operator.person.policy.chunk_id, time.time()
         operator.decide("approve")
-        assert operator.until(lambda p=plan: operator.person.policy.chunk_id > p), operator.text(
-            "toast"
-        )
+        assert operator.until(lambda p=plan: operator.person.policy.chunk_id > p), operator.state()
         if operator.person.moved(since) > 0.02:
             break
     told = sorted(operator.person.reasons)[-12:]
     assert operator.person.moved(since) > 0.02, f"approved chunks were to be run: {told}"
-    assert operator.until(lambda: operator.person.policy.phase == waiting)
+    assert operator.until(lambda: operator.person.policy.phase == waiting), operator.state()
     assert operator.moved(1.5) < 0.003, "every chunk is asked for"
     ActionChains(operator.browser).send_keys("x").perform()
     assert operator.until(lambda: operator.person.policy.phase == PolicyStatus.IDLE)
@@ -263,11 +276,11 @@ def test_nothing_moves_before_a_plan_is_approved(operator: Operator) -> None:
 def test_drawing_on_a_plan_corrects_it(operator: Operator) -> None:
     operator.begin("review")
     waiting = PolicyStatus.AWAITING_APPROVAL
-    assert operator.until(lambda: operator.person.policy.phase == waiting)
+    assert operator.until(lambda: operator.person.policy.phase == waiting), operator.state()
     operator.stroke(stroke_from_tool(operator), "mouse")
     operator.send()
-    assert operator.until(operator.steered), operator.text("toast")
-    assert operator.until(lambda: operator.person.policy.phase == waiting)
+    assert operator.until(operator.steered), operator.state()
+    assert operator.until(lambda: operator.person.policy.phase == waiting), operator.state()
     assert operator.person.policy.chunk_id == operator.steered()[-1].chunk_id
     operator.decide("reject")
     assert operator.until(lambda: operator.person.policy.phase == PolicyStatus.IDLE)
