@@ -101,6 +101,20 @@ def test_steering_draws_from_the_tool_to_another_cube_than_the_words_name(arena:
     assert np.linalg.norm(line - aim, axis=1).min() < 15.0
 
 
+def test_a_stroke_may_end_at_the_cube(arena: Arena) -> None:
+    lines = []
+    for until in ("lifted", "cube"):
+        fake = Fake()
+        arena.run_steered(Patient(fake), make_trial("pick_up", 1), until)
+        lines.append(fake.seen[0].steering)
+    camera, drawn = fake.seen[0].camera, arena.steering(make_trial("pick_up", 1)).cube
+    assert camera is not None
+    place = make_trial("pick_up", 1).scene.poses[drawn].position
+    aim = camera.grid_from_pixels(camera.project(place[None])[0])[0]
+    away = [float(np.linalg.norm(line[-1] - aim)) for line in lines]
+    assert away[1] < 10.0 < away[0]
+
+
 def test_a_guided_trial_draws_the_way_to_the_named_cube(arena: Arena) -> None:
     fake, trial = Fake(), make_trial("put_on", 1)
     row = arena.run(Patient(fake), trial, guided=True)

@@ -58,6 +58,17 @@ def test_a_path_that_comes_back_beside_itself_is_not_cut_short() -> None:
     assert len(left) == 3, "the corner is still ahead"
 
 
+def test_a_hand_that_passes_beside_the_turn_is_led_back_to_it() -> None:
+    """It came down 12 units beside the cube and is rising with the path: the cube is still due."""
+    path = PathAhead()
+    way = [*((20.0 + x, 20.0 + x / 2) for x in range(0, 65, 8)), (88.0, 54.0), (90.0, 48.0),
+           (94.0, 40.0), (98.0, 30.0)]  # fmt: skip
+    left = follow(path, BACK, way)
+    assert np.allclose(left[1], BACK[1]) and len(left) == 3
+    left = follow(path, BACK, [(97.0, 55.0), (99.0, 45.0)])
+    assert np.allclose(left, [[99, 45], BACK[2]]), "it has been there, the way up is what is left"
+
+
 def test_a_tool_that_has_not_met_the_path_sees_all_of_it() -> None:
     far = np.array([20.0, 20.0 + BESIDE + 10.0])
     assert np.allclose(PathAhead().left(LINE, far), LINE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ REACHED_M = 0.03
 _LOW_M = 0.09
 _TIMING = Timing()
 Line = Callable[[Observation], NDArray[np.float32]]
+
+Until = Literal["lifted", "cube"]
 
 
 class BothCameras(SceneRenderer):
@@ -134,14 +136,14 @@ class Arena:
         episode = self._episode(policy, trial, trial.task)
         return self._row(policy, trial, episode) | {"success": episode.verdict.success}
 
-    def run_steered(self, policy: Patient, trial: Trial) -> dict[str, Any]:
+    def run_steered(self, policy: Patient, trial: Trial, until: Until = "lifted") -> dict[str, Any]:
         """As ``run`` with a path drawn to another cube than the words name.
 
         Success: the tool comes to the drawn cube (within 3 cm, low) and not to the named one
-        before. ``lifted``: it was picked up as well.
+        before. ``lifted``: it was picked up as well. until: where the stroke ends.
         """
         self.robot.reset(trial.scene)
-        steering = self.steering(trial)
+        steering = self.steering(trial, until)
         policy.line = steering.line
         episode = self._episode(policy, trial, Task(PICK_UP, steering.cube))
         first = first_reached(episode.truths)
@@ -153,10 +155,13 @@ class Arena:
             "lifted": episode.verdict.success,
         }
 
-    def steering(self, trial: Trial) -> Steering:
-        """The path that the expert would draw to another cube: one stroke, drawn at the start."""
+    def steering(self, trial: Trial, until: Until = "lifted") -> Steering:
+        """The path that the expert would draw to another cube: one stroke, drawn at the start.
+
+        It ends where the cube is lifted, as in training, or at the cube.
+        """
         cube = other_cube(trial)
-        path, drawn = self._path_of(Goal(PICK_UP, cube)), list[NDArray[np.float32]]()
+        path, drawn = self._path_of(Goal(PICK_UP, cube), until), list[NDArray[np.float32]]()
 
         def stroke(seen: Observation) -> NDArray[np.float32]:
             if not drawn:
@@ -165,14 +170,17 @@ class Arena:
 
         return Steering(cube, stroke)
 
-    def _path_of(self, goal: Goal) -> Line:
+    def _path_of(self, goal: Goal, until: Until = "lifted") -> Line:
         def line(seen: Observation) -> NDArray[np.float32]:
             robot = self.robot
             estimate = truth_estimate(robot, None)
             hand = Hand(robot.command, robot.tcp, robot.width)
             if seen.camera is None:
                 raise PolicyError("steering needs the external camera's calibration")
-            return trace_of_path(roll(estimate, hand, goal).path, seen.camera).astype(np.float32)
+            path = roll(estimate, hand, goal).path
+            if until == "cube":
+                path = path[: int(np.argmin(path[:, 2])) + 1]
+            return trace_of_path(path, seen.camera).astype(np.float32)
 
         return line
 

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from molmoact_ros.data.demonstrate import FIRST_SEED
-from molmoact_ros.evals.closed_loop import Arena, Patient
+from molmoact_ros.evals.closed_loop import Arena, Patient, Until
 from molmoact_ros.evals.offline_rollout import Timing
 from molmoact_ros.evals.run_record import RunRecord, write
 from molmoact_ros.evals.table import success_table
@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variations", nargs="*", default=["none"], choices=VARIATIONS)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0, help="demonstrations begin at 100000")
-    parser.add_argument("--steer", action="store_true", help="draw a path to another cube")
+    parser.add_argument(
+        "--steer", nargs="?", const="lifted", choices=get_args(Until),
+        help="draw a path to another cube, which ends where it is lifted (default) or at the cube",
+    )  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="ask for actions alone")
     parser.add_argument("--guided", action="store_true", help="draw the expert's own path")
     parser.add_argument("--rows", type=int, default=300, help="rows of 1/15 s an episode may take")
@@ -66,7 +69,11 @@ def run(values: argparse.Namespace) -> int:
         return 2
     sys.stdout.write(f"{policy.description}\n")
     arena = Arena(Timing(values.rethink, values.latency), values.rows)
-    act = arena.run_steered if values.steer else partial(arena.run, guided=values.guided)
+    act = (
+        partial(arena.run_steered, until=values.steer)
+        if values.steer
+        else partial(arena.run, guided=values.guided)
+    )
     rows: list[dict[str, Any]] = []
     for variation in values.variations:
         for family in values.families:
