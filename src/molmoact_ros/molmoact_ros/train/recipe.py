@@ -29,7 +29,8 @@ class Recipe:
     all motions is likelier than any one bin of a motion that is not certain). bin_noise: bins by
     which the rows that were said are misread (with pack only). pack: questions about
     the same frame in one sequence (``packing``; data of ``molmoact scatter``); mismatch: share of
-    its steering samples with words of another goal. whole: share of batches with whole answers; the
+    its steering samples with words of another goal; cut: of those whose path ends at the thing it
+    leads to (``strokes``; needs landmarks). whole: share of batches with whole answers; the
     others leave the depth out and end after ``rows`` rows. sight: weight of finding landmarks,
     sight_steps: so many steps learn nothing else. aim: weight of telling what the question is about
     half way up (``aims``; with pack only). crop: area of the random crop, 1 off. jitter:
@@ -67,6 +68,7 @@ class Recipe:
     whole: float = 1.0
     rows: int = 2
     mismatch: float = 0.5
+    cut: float = 0.0
     sight: float = 0.0
     sight_steps: int = 0
     aim: float = 0.0
@@ -103,6 +105,7 @@ class Recipe:
             "trace_sigma": not 0.0 <= self.trace_sigma <= 16.0,
             "bin_noise": not 0.0 <= self.bin_noise <= 16.0,
             "mismatch": not 0.0 <= self.mismatch <= 1.0,
+            "cut": not 0.0 <= self.cut <= 1.0,
             "whole": not 0.0 <= self.whole <= 1.0,
             "rows": self.rows < 1,
             "pack": not 1 <= self.pack <= 16,

@@ -38,6 +38,7 @@ from molmoact_ros.train.samples import (
     tokenised,
     varied,
 )
+from molmoact_ros.train.strokes import ending_at_the_thing
 from molmoact_ros.train.targets import bin_tokens, misheard
 from molmoact_ros.train.web import WebData
 
@@ -97,10 +98,12 @@ class Visits(Dataset[Sample | Packed]):
         aims = None
         if recipe.aim > 0.0 and ticks:
             aims = np.stack([aims_of(one, told=kind != "steer") for one in ticks])
+        if kind == "steer" and recipe.cut > 0.0 and rng.random() < recipe.cut:
+            ticks = [ending_at_the_thing(tick)]
         if kind == "steer" and rng.random() < recipe.mismatch:
             # Where the drawn path and the words disagree, the path counts.
             words = data.again(int(rng.choice(same)), tick.pictures).instruction
-            ticks = [replace(tick, instruction=words)]
+            ticks = [replace(one, instruction=words) for one in ticks]
         if not ticks:
             raise TooLong(f"frame {item} has no trace at all; make the data again")
         made = [asked(one, data.card, kind) for one in ticks]
