@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmoact_ros.policy.base import Observation
+from molmoact_ros.reasoning.polyline import lengths, places
 
 Points = NDArray[np.float32]
 Lengths = NDArray[np.float64]
@@ -49,15 +50,15 @@ class PathAhead:
         if key != self._key:
             self._key, self._done, self._turned = key, 0.0, 0
         line = np.asarray(points, np.float64)
-        starts = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+        starts = lengths(line)
         tries = np.linspace(self._done, self._open(line, starts, tool), 81)
-        places = np.stack([np.interp(tries, starts, line[:, axis]) for axis in (0, 1)], axis=1)
-        away = np.linalg.norm(places - tool, axis=1)
+        tried = places(line, starts, tries)
+        away = np.linalg.norm(tried - tool, axis=1)
         best = int(np.argmin(away + SKIPPING * (tries - self._done)))
         if away[best] > BESIDE:
             best = 0
         self._done = float(tries[best])
-        begin = tool if away[best] <= BESIDE else places[best]
+        begin = tool if away[best] <= BESIDE else tried[best]
         rest = line[1:][starts[1:] > self._done]
         if not len(rest):
             rest = line[-1:]

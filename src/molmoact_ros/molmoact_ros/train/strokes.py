@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from molmoact_ros.data.dataset import Tick
 from molmoact_ros.data.landmarks import NAMES, read_landmarks
+from molmoact_ros.reasoning.polyline import lengths, places
 from molmoact_ros.train.aims import named
 
 NEAR = 12.0
@@ -45,12 +46,12 @@ def cut_at(line: NDArray[Any], thing: NDArray[Any]) -> NDArray[np.float64] | Non
 
     At least two points; they coincide where the line begins there.
     """
-    starts = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    starts = lengths(line)
     tries = np.linspace(0.0, float(starts[-1]), 200)
-    places = np.stack([np.interp(tries, starts, line[:, axis]) for axis in (0, 1)], axis=1)
-    away = np.linalg.norm(places - thing, axis=1)
+    tried = places(line, starts, tries)
+    away = np.linalg.norm(tried - thing, axis=1)
     if away.min() > NEAR:
         return None
     # A way down and a way up lie on one another: the first of the nearest.
     first = int(np.flatnonzero(away <= away.min() + 1.0)[0])
-    return np.vstack([line[starts < max(tries[first], 1e-9)], places[first]])
+    return np.vstack([line[starts < max(tries[first], 1e-9)], tried[first]])

@@ -16,6 +16,7 @@ from molmoact_ros.policy.scripted.estimate import Hand
 from molmoact_ros.policy.scripted.percept import Floats
 from molmoact_ros.policy.scripted.rollout import Plan
 from molmoact_ros.policy.scripted.tool import euler_of, moved, tool_yaw, turn_to_straight_down
+from molmoact_ros.reasoning.polyline import lengths, places
 
 REACH_LOW_M = np.array([0.28, -0.40])
 REACH_HIGH_M = np.array([0.72, 0.40])
@@ -54,14 +55,14 @@ class SketchFollower:
             self._key, self._height = key, float(hand.command.position[2])
             self._line = np.vstack([hand.command.position, lifted(points, camera, self._height)])
             self._done = 0.0
-        starts = _starts(self._line)
+        starts = lengths(self._line)
         self._done = _nearest(self._line, starts, hand.command.position, self._done)
         gripper = 1.0 if hand.width > OPEN_WIDTH_M else 0.0
         command, done, path, out = hand.command, self._done, [hand.measured.position], []
         for _ in range(rows):
             left = starts[-1] - done
             done += min(STEP_M, max(SLOW_GAIN * left, min(left, REST_M)))
-            delta = _delta(command, _at(self._line, starts, done))
+            delta = _delta(command, places(self._line, starts, done))
             command = moved(command, delta)
             out.append(np.append(delta, gripper))
             path.append(command.position)
@@ -98,20 +99,11 @@ def _delta(command: Pose, target: Floats) -> Floats:
     return np.concatenate([move, euler_of(turn)])
 
 
-def _starts(line: Floats) -> Floats:
-    """Metres along ``line`` [N, 3] of each of its points."""
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
-
-
-def _at(line: Floats, starts: Floats, along: float) -> Floats:
-    return np.array([np.interp(along, starts, line[:, axis]) for axis in range(3)])
-
-
 def _nearest(line: Floats, starts: Floats, place: Floats, done: float) -> float:
     """How far along the line the point next to ``place`` lies, from ``done`` to a bit ahead.
 
     Forward only: where a path crosses itself the tool goes on, not back.
     """
     tries = np.linspace(done, min(done + AHEAD_M, float(starts[-1])), 61)
-    points = np.stack([np.interp(tries, starts, line[:, axis]) for axis in range(3)], axis=1)
+    points = places(line, starts, tries)
     return float(tries[int(np.argmin(np.linalg.norm(points - place, axis=1)))])
